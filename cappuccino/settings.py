@@ -1,0 +1,419 @@
+"""One typed configuration: defaults < profile < `cappuccino.toml` < environment < command line.
+
+Every key is also an environment variable, `CAPPUCCINO_<GROUP>__<KEY>` (`CAPPUCCINO_COSTS__FEE_BPS=40`), and unknown
+keys are errors in each of the places.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from cappuccino.errors import ConfigError
+from cappuccino.market.interval import Interval
+
+PREFIX = "CAPPUCCINO_"
+DEFAULT_FILE = Path("cappuccino.toml")
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Group(BaseModel):
+    """A table of the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MarketSettings(Group):
+    source: Literal["simulated", "files"] = "simulated"
+    """Where bars come from; `simulated` needs nothing and is labelled wherever it shows."""
+    path: Path | None = None
+    """File or folder of the `files` source (Parquet or CSV)."""
+    symbols: tuple[str, ...] = ("BTC/USD", "ETH/USD", "LTC/USD", "BCH/USD", "LINK/USD", "UNI/USD", "AAVE/USD")
+    """Traded symbols, base/quote; the order is the order of the agent's actions."""
+    base_interval: Interval = Interval.M15
+    """The one interval that is stored; longer ones are derived from it."""
+    history_days: int = Field(730, ge=1)
+    """Days of bars that are kept fresh before the present."""
+    start: AwareDatetime | None = None
+    """First bar to load; none = `history_days` before the end."""
+    end: AwareDatetime | None = None
+    """Where the record ends, and with it the present of this warehouse; none = the wall clock, or a file's last bar."""
+    max_filled_frac: Fraction = 0.01
+    """Largest share of filled bars that a fold, an arena window or a feature range accepts."""
+    max_jump_log: float = Field(0.7, gt=0)
+    """Largest |ln(close/previous close)| between adjacent bars before the jump check fails."""
+    grace_minutes: int = Field(5, ge=0)
+    """Added to two intervals before the newest bar counts as stale."""
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_pairs(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            base, slash, quote = symbol.partition("/")
+            if not (base and slash and quote):
+                raise ValueError(f"{symbol!r} is not BASE/QUOTE such as BTC/USD")
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ValueError("needs at least one symbol, each named once")
+        return symbols
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source == "files" and self.path is None:
+            raise ValueError("source 'files' needs market.path (--path FILE_OR_FOLDER)")
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError(f"start {self.start} is not before end {self.end}")
+        return self
+
+
+class SimulatedSettings(Group):
+    seed: int = Field(2026, ge=0)
+    """Equal seeds give bit-equal bars."""
+
+
+class FeatureSettings(Group):
+    indicators: tuple[str, ...] = ("macd", "rsi_14", "cci_20", "dx_14")
+    """Indicators of the pandas-ta catalogue beside open, high, low, close and volume; `name` or `name_length`."""
+    extras: tuple[str, ...] = ("roc_12", "realized_volatility_24", "trend_1d")
+    """Features of our own: realized_volatility_N, volume_zscore_N, roc_N, adx_N, correlation_N, time_of_day, day_of_week,
+    trend_4h, trend_1d, regime."""
+
+
+class CostSettings(Group):
+    fee_bps: float = Field(25.0, ge=0, le=500)
+    """Fee per trade on its notional value (0.25 %)."""
+    slippage_bps: float = Field(5.0, ge=0, le=500)
+    """Distance of a fill from the bar's open, against us."""
+    min_order_usd: float = Field(10.0, ge=0)
+    """Smaller orders are not sent, except those that protect."""
+
+
+class ProtectionSettings(Group):
+    trailing_stop_frac: Fraction = 0.015
+    """Fall of portfolio value below the cycle's peak that sells everything; 0 = off."""
+    profit_take_frac: float = Field(0.03, ge=0)
+    """Gain since the cycle began that sells half of each position, once a cycle; 0 = off."""
+    move_to_cash_frac: float = Field(0.0, ge=0)
+    """Gain since the cycle began that sells everything; 0 = off (0.05 is the usual choice)."""
+    cash_hours: float = Field(24.0, ge=0)
+    """How long move-to-cash stays out."""
+
+
+class PositionSettings(Group):
+    stop_loss_frac: Fraction = 0.10
+    """Fall below the average entry that sells the position; 0 = off."""
+    trailing_stop_frac: Fraction = 0.0
+    """Fall below the position's peak price that sells it; 0 = off."""
+    max_weight_frac: float = Field(0.30, gt=0, le=1)
+    """Largest share of the portfolio in one symbol."""
+    dampening: float = Field(1.0, gt=0, le=1)
+    """Share of the way from the present to the wanted position that one bar trades."""
+
+
+class RiskSettings(Group):
+    protection: ProtectionSettings = ProtectionSettings()
+    position: PositionSettings = PositionSettings()
+
+
+class TimeframeSettings(Group):
+    intervals: tuple[Interval, ...] = (Interval.M15, Interval.M30, Interval.H1, Interval.H4, Interval.D1)
+    lookbacks: tuple[int, ...] = (20, 60)
+    """Bars that an agent sees, crossed with the intervals."""
+    trials: int = Field(60, ge=0, le=100)
+    """Cheap trials in all."""
+    updates: int = Field(20, ge=1)
+    """PPO updates of a cheap trial's training."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.intervals or not self.lookbacks or min(self.lookbacks) < 2:
+            raise ValueError("needs at least one interval, and lookbacks of at least 2 bars")
+        return self
+
+
+class TrainingSettings(Group):
+    trials: int = Field(1000, ge=0, le=1000)
+    """Most trials of a study, over all restarts and workers."""
+    workers: int = Field(2, ge=0)
+    """Trials at the same time; 0 = nothing trains."""
+    seed: int = Field(7, ge=0)
+    n_folds: int = Field(3, ge=1)
+    """Walk-forward folds inside the training range."""
+    arena_days: float = Field(60, gt=0)
+    """Last days before the present, kept from training: the arena's windows come from here."""
+    updates: int = Field(80, ge=1)
+    """PPO updates of one training."""
+    n_groups: int = Field(16, ge=1)
+    """Places in history that a rollout starts from."""
+    n_accounts: int = Field(16, ge=1)
+    """Accounts that start from each place."""
+    horizon: int = Field(64, ge=2)
+    """Bars of a rollout."""
+    checkpoint_every: int = Field(10, ge=1)
+    """Updates between two checkpoints."""
+    max_width: int = Field(512, ge=64)
+    """Widest network that the search tries."""
+    ablate: tuple[str, ...] = ()
+    """Parts of the reward to leave out: concentration_penalty, turnover_penalty, time_decay."""
+    patience: int = Field(200, ge=1)
+    """Completed trials without enough improvement after which the study stops."""
+    min_improvement: float = Field(0.01, ge=0)
+    """Rise of the best score that counts as improvement."""
+    startup_trials: int = Field(10, ge=1)
+    """Random trials before the sampler learns, and completed trials before the pruner prunes."""
+    max_data_age_days: float = Field(7, gt=0)
+    """Training data older than this is stale."""
+    retry_pause_s: float = Field(5.0, ge=0)
+    """Pause before a trial that ran out of memory is tried again."""
+    min_free_disk_mb: int = Field(500, ge=0)
+
+
+class ArenaSettings(Group):
+    streak: int = Field(20, ge=1)
+    """Different opponents beaten in a row that promote to the sandbox."""
+    windows: int = Field(5, ge=1)
+    """Windows of a match; most windows won wins the match."""
+    window_days: float = Field(4, gt=0)
+    score: Literal["log_return", "sharpe", "alpha"] = "log_return"
+    """What is compared in each window."""
+
+    @field_validator("windows")
+    @classmethod
+    def _odd(cls, windows: int) -> int:
+        if windows % 2 == 0:
+            raise ValueError(f"{windows} is even; take an odd number, so that windows decide")
+        return windows
+
+
+class SandboxSettings(Group):
+    days: float = Field(2, gt=0)
+    """Paper time before the decision."""
+    cash_usd: float = Field(10_000.0, gt=0)
+    """Virtual money of each account."""
+
+
+class LiveSettings(Group):
+    enabled: bool = False
+    """The operator's switch. Real money needs this AND the green light AND profile `live`."""
+    window_days: float = Field(2, gt=0)
+    min_alpha: float = 0.0
+    min_sharpe: float = 0.1
+    max_drawdown_frac: Fraction = 0.15
+
+
+class RunSettings(Group):
+    holdback_days: float = Field(6, ge=0)
+    """Last days of the record that `cappuccino run` keeps from training, for sandbox and production to trade."""
+    step_hours: float = Field(24, gt=0)
+    """Virtual time between two looks at the market during the held-back days."""
+
+
+Profile = Literal["demo", "paper", "live"]
+
+PROFILES: dict[Profile, dict[str, dict[str, Any]]] = {
+    # Small enough for five minutes on two cores. `cappuccino run` prints these differences.
+    "demo": {
+        "market": {"history_days": 150, "end": "2025-07-01T00:00:00Z"},
+        "timeframe": {"intervals": ["1h", "4h"], "lookbacks": [12, 24], "trials": 12, "updates": 16},
+        "training": {
+            "trials": 24,
+            "n_folds": 2,
+            "updates": 40,
+            "n_groups": 8,
+            "horizon": 32,
+            "max_width": 128,
+            "arena_days": 20,
+            "startup_trials": 6,
+        },
+        "arena": {"streak": 5},
+    },
+    "paper": {},
+    "live": {},
+}
+
+
+class _ProfileSource(InitSettingsSource):
+    """The numbers of the profile that a stronger source names."""
+
+    def __call__(self) -> dict[str, Any]:
+        profile = str(self.current_state.get("profile", "demo"))
+        overrides: Mapping[str, Any] = PROFILES.get(profile, {})  # type: ignore[call-overload]
+        # The demo market ends on a fixed day so that everybody gets the same agent; a real record ends where it ends.
+        market = self.current_state.get("market", {})
+        if market.get("source", "simulated") != "simulated" and "market" in overrides:
+            overrides = {**overrides, "market": {k: v for k, v in overrides["market"].items() if k != "end"}}
+        return dict(overrides)
+
+
+class Settings(BaseSettings):
+    """Everything that can be chosen, checked; build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    profile: Profile = "demo"
+    """`demo` shrinks numbers, `paper` has those of the specification, `live` may trade real money through every gate."""
+    warehouse: Path = Path("warehouse")
+    """Folder of everything that is written."""
+    market: MarketSettings = MarketSettings()
+    simulated: SimulatedSettings = SimulatedSettings()
+    features: FeatureSettings = FeatureSettings()
+    costs: CostSettings = CostSettings()
+    risk: RiskSettings = RiskSettings()
+    timeframe: TimeframeSettings = TimeframeSettings()
+    training: TrainingSettings = TrainingSettings()
+    arena: ArenaSettings = ArenaSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    live: LiveSettings = LiveSettings()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        shorter = [i for i in self.timeframe.intervals if i.us % self.market.base_interval.us]
+        if shorter:
+            raise ValueError(
+                f"timeframe.intervals {', '.join(shorter)} cannot be derived from market.base_interval {self.market.base_interval}"
+            )
+        if self.live.enabled and self.profile != "live":
+            raise ValueError(f"live.enabled needs profile = 'live', found profile {self.profile!r}")
+        return self
+
+    @property
+    def database(self) -> Path:
+        return self.warehouse / "cappuccino.duckdb"
+
+    @property
+    def published(self) -> Path:
+        return self.warehouse / "published.duckdb"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.warehouse / "artifacts"
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.market.source == "simulated"
+
+    @classmethod
+    def stored(cls, fields: Mapping[str, Any]) -> Settings:
+        """Return the settings that `model_dump(mode="json")` gave; every key is there, so no other source speaks."""
+        return cls(**fields)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = _file_in_use.get("path")
+        toml = (TomlConfigSettingsSource(settings_cls, file),) if file else ()
+        return (init_settings, env_settings, *toml, _ProfileSource(settings_cls, {}))
+
+
+_file_in_use: dict[str, Path] = {}
+
+
+def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings from `file` (default `cappuccino.toml` if there), the environment and `overrides`.
+
+    `overrides` is nested like the file and wins. Raises ConfigError naming each wrong key.
+    """
+    if file is not None and not file.is_file():
+        raise ConfigError(f"configuration file {file} does not exist; create it, or leave --config out")
+    if file is None:
+        named = os.environ.get(f"{PREFIX}CONFIG")
+        file = Path(named) if named else (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    _refuse_unknown_environment()
+    _file_in_use.clear()
+    if file:
+        _file_in_use["path"] = file
+    try:
+        return Settings(**(overrides or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, file)) from None
+    except ValueError as error:  # a broken TOML file, or a variable that is not JSON where a list is wanted
+        raise ConfigError(f"configuration cannot be read ({file or 'environment'}): {error}") from None
+
+
+def differences(settings: Settings) -> list[tuple[str, Any, Any]]:
+    """Return (key, specified, in use) for each number that the profile changed from the specification's."""
+    reference = Settings.model_construct()
+    changed = []
+    for group, keys in PROFILES[settings.profile].items():
+        for key in keys:
+            specified, used = getattr(getattr(reference, group), key), getattr(getattr(settings, group), key)
+            if specified != used:
+                changed.append((f"{group}.{key}", specified, used))
+    return changed
+
+
+def _refuse_unknown_environment() -> None:
+    """pydantic-settings ignores variables that it does not know; a typing error there must not pass."""
+    known = {f"{PREFIX}CONFIG"}
+    for name, field in Settings.model_fields.items():
+        known.add(f"{PREFIX}{name}".upper())
+        known |= {f"{PREFIX}{name}__{path}".upper() for path in _paths(field.annotation)}
+    unknown = sorted(v for v in os.environ if v.startswith(PREFIX) and v.upper() not in known)
+    if unknown:
+        raise ConfigError(
+            f"unknown environment variable {', '.join(unknown)}; keys are {PREFIX}<GROUP>__<KEY>, see `cappuccino config`"
+        )
+
+
+def _paths(annotation: Any) -> list[str]:
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return []
+    paths = []
+    for name, field in annotation.model_fields.items():
+        paths += [name, *(f"{name}__{deeper}" for deeper in _paths(field.annotation))]
+    return paths
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "settings"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key}; remove it or correct its name (`cappuccino config` lists all)")
+        else:
+            lines.append(f"{key}: {problem['msg']} (found {problem['input']!r})"[:400])
+    return f"configuration{f' {file}' if file else ''} is wrong:\n  " + "\n  ".join(lines)
+
+
+def utc(text: str) -> datetime:
+    """Return a command-line date or time as aware UTC; raises ConfigError when it is neither."""
+    from datetime import UTC
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a date or time such as 2025-06-30 or 2025-06-30T12:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
