@@ -1,0 +1,1 @@
+"""DuckDB access (`warehouse`), the reader of sql/ (`schema`), models, their tests and examples."""

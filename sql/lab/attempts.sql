@@ -1,0 +1,27 @@
+/*
+description: Every process that worked on a trial, with its end; a trial that ran out of memory has several.
+grain: one row per study, trial and attempt
+columns:
+  study: Study of the trial.
+  trial: Number of the trial.
+  attempt: Number of the attempt, from 1.
+  outcome: complete, pruned, out_of_memory, failed, killed or interrupted (the study's process ended first).
+  batch_size: Minibatch of the attempt, in samples.
+  duration_s: Wall time, in seconds.
+  peak_memory_mb: Largest resident memory of the process, where it could report it.
+  reason: What the process said at its end.
+tests:
+  - unique: [study, trial, attempt]
+  - accepted: {outcome: [complete, pruned, out_of_memory, failed, killed, interrupted]}
+*/
+create table lab.attempts (
+    study varchar not null,
+    trial bigint not null,
+    attempt bigint not null,
+    outcome varchar not null,
+    batch_size bigint not null,
+    duration_s double not null,
+    peak_memory_mb double,
+    reason varchar not null,
+    primary key (study, trial, attempt)
+);

@@ -1,0 +1,71 @@
+/*
+description: >
+  The full set of measures of every agent and baseline on every range that it was evaluated on, after costs. Baselines
+  stand beside the agents on the same bars.
+grain: one row per study, trial, subject, scope, fold and paper account
+columns:
+  study: Study that the range belongs to.
+  trial: Trial of the agent; -1 for a baseline.
+  subject: agent, or the name of a baseline.
+  scope: validation (walk-forward folds) or paper (the account's own bars).
+  fold: Number of the fold, from 0; 0 for paper.
+  paper_of: For paper, the trial whose account gave the range; -1 for validation.
+  interval: Bar interval.
+  from_utc: First bar of the range.
+  to_utc: End of the range.
+  n_bars: Bars with a return.
+  total_return_frac: Value at the end over value at the start, minus 1.
+  annualized_return_frac: The same per year of 365 days.
+  alpha_frac: Total return minus that of equal-weight buy-and-hold on the same bars.
+  sharpe_annualized: Mean over deviation of per-bar net returns, times the root of bars per year.
+  sharpe_daily_365: Mean over deviation of daily net returns, times the root of 365.
+  sortino_annualized: As Sharpe, over the deviation of losses only.
+  calmar: Annualised return over the largest drawdown.
+  information_ratio_annualized: Mean over deviation of the returns above buy-and-hold, annualised.
+  max_drawdown_frac: Largest fall from a peak, as a share of the peak.
+  max_drawdown_bars: Longest time below a peak, in bars.
+  volatility_annualized: Deviation of per-bar returns, annualised.
+  tail_loss_frac: Mean of the worst 5 % of bars (expected shortfall), as a positive share.
+  win_rate_frac: Share of closing trades with a gain.
+  profit_factor: Gains over losses of closing trades; infinite without a loss.
+  turnover_per_day: Traded value over account value, per day.
+  trades_per_month: Fills per 30 days.
+  exposure_frac: Mean share of the value that is not cash.
+  fees_usd: Fees paid.
+  slippage_usd: Slippage paid.
+tests:
+  - unique: [study, trial, subject, scope, fold, paper_of]
+  - accepted: {scope: [validation, paper]}
+*/
+create table lab.evaluations (
+    study varchar not null,
+    trial bigint not null,
+    subject varchar not null,
+    scope varchar not null,
+    fold bigint not null,
+    paper_of bigint not null,
+    interval varchar not null,
+    from_utc timestamp not null,
+    to_utc timestamp not null,
+    n_bars bigint not null,
+    total_return_frac double not null,
+    annualized_return_frac double not null,
+    alpha_frac double not null,
+    sharpe_annualized double not null,
+    sharpe_daily_365 double not null,
+    sortino_annualized double not null,
+    calmar double not null,
+    information_ratio_annualized double not null,
+    max_drawdown_frac double not null,
+    max_drawdown_bars bigint not null,
+    volatility_annualized double not null,
+    tail_loss_frac double not null,
+    win_rate_frac double not null,
+    profit_factor double not null,
+    turnover_per_day double not null,
+    trades_per_month double not null,
+    exposure_frac double not null,
+    fees_usd double not null,
+    slippage_usd double not null,
+    primary key (study, trial, subject, scope, fold, paper_of)
+);

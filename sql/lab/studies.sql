@@ -1,0 +1,45 @@
+/*
+description: Every search for agents; a study can be continued until its cap or its stop rule.
+grain: one row per study
+columns:
+  study: Name of the study; with a trial number it names a model.
+  kind: timeframe (cheap trials over intervals and lookbacks) or training (the winning pair only).
+  state: running, complete (cap reached), converged (stop rule) or superseded (its data changed before it ended).
+  as_of_utc: Clock time of the decision to study; no later bar was seen.
+  seed: Seed of the sampler and of every trial.
+  trial_cap: Most trials that the study may start.
+  symbols: Traded pairs, in the order of the actions.
+  interval: Bar interval, for training studies.
+  lookback: Bars that an agent sees, for training studies.
+  is_simulated: Whether the bars are simulated.
+  data_start_utc: First bar of the study's data.
+  data_end_utc: End of the study's data.
+  train_end_utc: End of the training range; later bars belong to the arena.
+  data_fingerprint: Hash of every bar of the data.
+  code_version: Version of Cappuccino.
+  settings: The configuration, as JSON.
+  finished_at_utc: Clock time of the end, empty while it runs.
+tests:
+  - unique: [study]
+  - accepted: {kind: [timeframe, training]}
+  - accepted: {state: [running, complete, converged, superseded]}
+*/
+create table lab.studies (
+    study varchar primary key,
+    kind varchar not null,
+    state varchar not null,
+    as_of_utc timestamp not null,
+    seed bigint not null,
+    trial_cap bigint not null,
+    symbols varchar[] not null,
+    interval varchar,
+    lookback bigint,
+    is_simulated boolean not null,
+    data_start_utc timestamp not null,
+    data_end_utc timestamp not null,
+    train_end_utc timestamp not null,
+    data_fingerprint varchar not null,
+    code_version varchar not null,
+    settings varchar not null,
+    finished_at_utc timestamp
+);

@@ -1,0 +1,44 @@
+/*
+description: Every trial of every study, failed and pruned ones included.
+grain: one row per study and trial
+columns:
+  study: Study of the trial.
+  trial: Number of the trial within its study, from 0.
+  state: running, complete, pruned or failed.
+  interval: Bar interval of the agent.
+  lookback: Bars that the agent sees.
+  parameters: Hyper-parameters, as JSON.
+  seed: Seed of the trial.
+  score: Mean walk-forward score over the folds; empty unless complete.
+  fold_scores: Score of each finished fold.
+  started_as_of_utc: Clock time of the study step that started it.
+  duration_s: Wall time of the trial's process, in seconds.
+  env_steps: Environment steps of all its trainings.
+  artifact: Folder of the model below the artifacts folder; empty unless complete.
+  weight_sha256: Hash of the weights file.
+  reason: Why it was pruned or failed.
+tests:
+  - unique: [study, trial]
+  - accepted: {state: [running, complete, pruned, failed]}
+  - relationship: {column: study, to: lab.studies.study}
+  - expression: trial >= 0 and trial < 1000
+  - expression: state <> 'complete' or (score is not null and weight_sha256 is not null)
+*/
+create table lab.trials (
+    study varchar not null,
+    trial bigint not null,
+    state varchar not null,
+    interval varchar not null,
+    lookback bigint not null,
+    parameters varchar not null,
+    seed bigint not null,
+    score double,
+    fold_scores double[],
+    started_as_of_utc timestamp not null,
+    duration_s double,
+    env_steps bigint,
+    artifact varchar,
+    weight_sha256 varchar,
+    reason varchar,
+    primary key (study, trial)
+);
