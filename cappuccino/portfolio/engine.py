@@ -1,0 +1,259 @@
+"""THE step: wanted weights become orders, fills and the next accounts. Training and trading share it.
+
+One bar: `decide` at close[t] under the rules of `risk/`, `execute` at open[t+1], `mark` at close[t+1].
+Everything is differentiable from target weights to values, smooth wherever no rule switches.
+
+Shapes: N accounts, A assets. A price argument is (N, A), or (A,) when all accounts see the same bar; a time
+argument is (N,) int64 or an int, in microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cappuccino.errors import DataError
+from cappuccino.portfolio.account import Accounts
+from cappuccino.portfolio.costs import fee_usd, fill_price
+from cappuccino.risk import position
+from cappuccino.risk.layers import Orders, under_rules
+from cappuccino.risk.rules import Rule, Rules
+
+__all__ = [
+    "Fills",
+    "Orders",
+    "Step",
+    "actions_to_targets",
+    "decide",
+    "execute",
+    "mark",
+    "protect",
+    "require_prices",
+    "step",
+]
+
+_TINY_USD = 1e-12  # keeps a division by "nothing to buy" finite
+
+
+@dataclass(frozen=True, slots=True)
+class Fills:
+    """What was traded; all (N, A), 0 where nothing was (price: the market's)."""
+
+    units: Tensor
+    """Signed base units."""
+    price_usd: Tensor
+    """Price paid or got, slippage included."""
+    fee_usd: Tensor
+    slippage_usd: Tensor
+    """Distance from the market's price times units, not negative."""
+    realized_pnl_usd: Tensor
+    """Of sales: proceeds less average entry, net of the fees of both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One bar of every account."""
+
+    fills: Fills
+    value_before_usd: Tensor
+    """(N,) at the mark that was decided on."""
+    value_after_usd: Tensor
+    """(N,) at the next mark."""
+    rules: Tensor
+    """(N,) int64 sum of `Rule` flags."""
+
+
+def step(
+    accounts: Accounts,
+    target_weights: Tensor,
+    mark_usd: Tensor,
+    fill_usd: Tensor,
+    next_mark_usd: Tensor,
+    decided_us: Tensor | int,
+    filled_us: Tensor | int,
+    rules: Rules,
+) -> tuple[Accounts, Step]:
+    """Decide at `mark_usd` (close[t]), fill at `fill_usd` (open[t+1]), mark at `next_mark_usd` (close[t+1]).
+
+    Raises what `decide` raises.
+    """
+    value_before = accounts.value(mark_usd)
+    orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules)
+    accounts, fills = execute(accounts, orders, fill_usd, filled_us, rules)
+    value_after = accounts.value(next_mark_usd)
+    return _marked(accounts, value_after, next_mark_usd), Step(fills, value_before, value_after, orders.rules)
+
+
+def actions_to_targets(actions: Tensor, max_weight: float, cash_reserve: Tensor | float = 0.0) -> Tensor:
+    """Return target weights for actions in [-1, 1]; (N, A) -> (N, A) float64.
+
+    A positive action is a share of `max_weight`, a negative one means none; together at most 1 -
+    `cash_reserve` (a number or (N,)).
+    """
+    wanted = actions.to(torch.float64).clamp(0.0, 1.0) * max_weight
+    total = wanted.sum(-1).clamp(min=_TINY_USD)
+    return wanted * ((1.0 - cash_reserve) / total).clamp(max=1.0).unsqueeze(-1)
+
+
+def decide(accounts: Accounts, target_weights: Tensor, mark_usd: Tensor, now_us: Tensor | int, rules: Rules) -> Orders:
+    """Return the orders that lead from present positions towards `target_weights` (N, A), under both layers.
+
+    Raises DataError when a price is not a positive number or a weight not a number, ValueError on other
+    shapes.
+    """
+    return _decided(accounts, target_weights, accounts.value(mark_usd), mark_usd, now_us, rules)
+
+
+def protect(accounts: Accounts, mark_usd: Tensor, now_us: Tensor | int, rules: Rules) -> Orders:
+    """Return only what the risk rules sell at `mark_usd`: the check between two decisions.
+
+    Raises DataError when a price is not a positive number.
+    """
+    require_prices(mark_usd)
+    nothing = torch.zeros_like(accounts.units)
+    return under_rules(accounts, nothing, accounts.value(mark_usd), mark_usd, now_us, rules)
+
+
+def _decided(
+    accounts: Accounts,
+    target_weights: Tensor,
+    value: Tensor,
+    mark_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+) -> Orders:
+    """Do what `decide` does, with the accounts' `value` (N,) at `mark_usd`."""
+    if target_weights.shape != accounts.units.shape:
+        raise ValueError(f"targets {tuple(target_weights.shape)}, accounts {tuple(accounts.units.shape)}")
+    require_prices(mark_usd)
+    if not math.isfinite(target_weights.detach().sum().item()):
+        raise DataError("a target weight is NaN or infinite; look at the policy's inputs and weights")
+    wanted = _towards(accounts, target_weights, value, mark_usd, rules)
+    orders = under_rules(accounts, wanted, value, mark_usd, now_us, rules)
+    if rules.max_weight_frac < 1.0:
+        capped = (target_weights > rules.max_weight_frac).any(-1)
+        orders = replace(orders, rules=orders.rules + capped * Rule.WEIGHT_CAP.value)
+    return orders
+
+
+def _towards(accounts: Accounts, targets: Tensor, value: Tensor, mark_usd: Tensor, rules: Rules) -> Tensor:
+    """Return the agent's own trade in units, (N, A), capped and dampened."""
+    units = accounts.units
+    capped = position.cap(targets, rules.max_weight_frac)
+    trade = position.dampen(capped * (value.unsqueeze(-1) / mark_usd) - units, rules.dampening)
+    if rules.dampening < 1.0:
+        # A dampened exit halves for ever; when what stays is too small to be sold alone, all of it goes.
+        rest_usd = (units + trade) * mark_usd
+        trade = torch.where((targets <= 0.0) & (rest_usd < rules.costs.smallest_order_usd), -units, trade)
+    return trade
+
+
+def execute(
+    accounts: Accounts, orders: Orders, fill_usd: Tensor, now_us: Tensor | int, rules: Rules
+) -> tuple[Accounts, Fills]:
+    """Fill orders at `fill_usd` plus slippage: sells first, then buys as far as cash with fee allows.
+
+    Orders below the smallest size are skipped, except those that protect or close a position. Raises
+    DataError when a price is not a positive number.
+    """
+    require_prices(fill_usd)
+    fee, units = rules.costs.fee_frac, accounts.units
+    price = fill_price(fill_usd, torch.sign(orders.units), rules.costs.slippage_frac)
+    size = _affordable(accounts, orders, price, rules)
+    notional = size * price
+    fees = fee_usd(notional.abs(), fee)
+    cash = (accounts.cash_usd - (notional + fees).sum(-1)).clamp(min=0.0)  # rounding may leave -1e-12
+    sold = (-size).clamp(min=0.0)
+    fills = Fills(
+        units=size,
+        price_usd=price,
+        fee_usd=fees,
+        slippage_usd=(size * (price - fill_usd)).abs(),
+        realized_pnl_usd=sold * (price * (1.0 - fee) - accounts.average_entry_usd * (1.0 + fee)),
+    )
+    return _booked(accounts, cash, units + size, size, price, fill_usd, orders, now_us, rules), fills
+
+
+def _affordable(accounts: Accounts, orders: Orders, price: Tensor, rules: Rules) -> Tensor:
+    """Return the units that can be traded, (N, A): no short sale, no credit, nothing too small."""
+    fee, smallest = rules.costs.fee_frac, rules.costs.smallest_order_usd
+    size = torch.maximum(orders.units, -accounts.units)
+    gross = size * price
+    closes = orders.protective | (size == -accounts.units)
+    sells = torch.where((gross <= -smallest) | (closes & (gross < 0.0)), gross, 0.0)
+    buys = gross.clamp(min=0.0)
+    funds = accounts.cash_usd - sells.sum(-1) * (1.0 - fee)
+    cost = buys.sum(-1) * (1.0 + fee)
+    scale = (funds / cost.clamp(min=_TINY_USD)).clamp(0.0, 1.0).unsqueeze(-1)
+    bought = torch.where(buys * scale >= smallest, size * scale, 0.0)
+    return torch.where(sells < 0.0, size, bought)
+
+
+def _booked(
+    accounts: Accounts,
+    cash: Tensor,
+    units: Tensor,
+    size: Tensor,
+    price: Tensor,
+    fill_usd: Tensor,
+    orders: Orders,
+    now_us: Tensor | int,
+    rules: Rules,
+) -> Accounts:
+    """Return the accounts after fills of `size` at `price`: entries, peaks and cycles."""
+    held = units > 0.0
+    share_bought = size.clamp(min=0.0) / torch.where(held, units, 1.0)
+    entry = accounts.average_entry_usd + (price - accounts.average_entry_usd) * share_bought
+    exposed = held.any(-1)
+    # Bases and peaks are only compared with, so no gradient needs to remember them.
+    value = (cash + (units * fill_usd).sum(-1)).detach()
+    took_profit, out_until = accounts.took_profit, accounts.out_until_us
+    if rules.profit_take_frac > 0:
+        took_profit = (took_profit | (orders.rules & Rule.PROFIT_TAKE.value).bool()) & exposed
+    if rules.move_to_cash_frac > 0:
+        moved = (orders.rules & Rule.MOVE_TO_CASH.value).bool()
+        out_until = torch.where(moved, now_us + rules.cash_us, out_until)
+    return Accounts(
+        cash_usd=cash,
+        units=units,
+        average_entry_usd=entry * held,
+        peak_price_usd=torch.maximum(accounts.peak_price_usd, fill_usd) * held,
+        cycle_base_usd=torch.where(accounts.in_cycle, accounts.cycle_base_usd, value) * exposed,
+        cycle_peak_usd=torch.where(accounts.in_cycle, accounts.cycle_peak_usd, value) * exposed,
+        in_cycle=exposed,
+        took_profit=took_profit,
+        out_until_us=out_until,
+    )
+
+
+def mark(accounts: Accounts, close_usd: Tensor) -> Accounts:
+    """Return the accounts after looking at `close_usd`: peaks rise, nothing else changes.
+
+    Raises DataError when a price is not a positive number.
+    """
+    return _marked(accounts, accounts.value(close_usd), close_usd)
+
+
+def _marked(accounts: Accounts, value: Tensor, close_usd: Tensor) -> Accounts:
+    """Do what `mark` does, with the accounts' `value` (N,) at `close_usd`."""
+    require_prices(close_usd)
+    return replace(
+        accounts,
+        peak_price_usd=torch.maximum(accounts.peak_price_usd, close_usd) * (accounts.units > 0.0),
+        cycle_peak_usd=torch.maximum(accounts.cycle_peak_usd, value.detach()) * accounts.in_cycle,
+    )
+
+
+def require_prices(prices_usd: Tensor) -> None:
+    """Raise DataError naming the place unless every price is a positive, finite number."""
+    low, high = torch.aminmax(prices_usd)  # NaN passes through both
+    if low.item() > 0.0 and high.item() < math.inf:
+        return
+    bad = (~((prices_usd > 0.0) & torch.isfinite(prices_usd))).nonzero()[0]
+    raise DataError(
+        f"price {prices_usd[tuple(bad)].item()} of asset {int(bad[-1])} (index {bad.tolist()}) is not"
+        " a positive number; nothing was traded. Sync that bar again"
+    )

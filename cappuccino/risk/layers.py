@@ -1,0 +1,85 @@
+"""Both risk layers over the agent's wish: what becomes an order.
+
+The strongest first: portfolio protection, position risk, the wish. A rule only ever lowers an order (a sale
+is larger, a buy smaller), so none blocks what lowers risk. A rule that is off costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cappuccino.portfolio.account import Accounts
+from cappuccino.risk import position, protection
+from cappuccino.risk.rules import Rule, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What is wanted of each account, decided at one moment."""
+
+    units: Tensor
+    """(N, A) signed base units: + buys, - sells."""
+    protective: Tensor
+    """(N, A) bool: a risk rule sells; no filter may drop it."""
+    rules: Tensor
+    """(N,) int64 sum of `Rule` flags that changed the orders."""
+
+
+def under_rules(
+    accounts: Accounts,
+    wanted: Tensor,
+    value_usd: Tensor,
+    mark_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+) -> Orders:
+    """Return `wanted` (N, A units) after both layers, given the accounts' value (N,) at `mark_usd`."""
+    units = accounts.units
+    everything, half, flags = _portfolio_layer(accounts, value_usd, rules)
+    stops, stop_flags = _position_layer(accounts, mark_usd, rules)
+    flags = flags + stop_flags
+    if rules.move_to_cash_frac > 0:
+        out = protection.kept_out(accounts, now_us)
+        flags = flags + (out & (wanted > 0).any(-1)) * Rule.KEPT_OUT.value
+        wanted = torch.where(out.unsqueeze(-1), wanted.clamp(max=0.0), wanted)
+    protective = stops | everything.unsqueeze(-1)
+    trade = torch.where(protective, -units, wanted)
+    if rules.profit_take_frac > 0:
+        takes = half.unsqueeze(-1)
+        protective = protective | takes
+        trade = torch.where(takes, torch.minimum(trade, units * -0.5), trade)  # also: no buys in this step
+    return Orders(trade, protective & (units > 0), flags)
+
+
+def _portfolio_layer(accounts: Accounts, value_usd: Tensor, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where to sell everything and where to sell half, (N,) bool, and the flags (N,)."""
+    everything = half = torch.zeros_like(accounts.in_cycle)
+    flags = torch.zeros_like(accounts.out_until_us)
+    if rules.portfolio_trailing_stop_frac > 0:
+        everything = protection.trailing_stop(accounts, value_usd, rules.portfolio_trailing_stop_frac)
+        flags = everything * Rule.TRAILING_STOP.value
+    if rules.move_to_cash_frac > 0:
+        fires = protection.move_to_cash(accounts, value_usd, rules.move_to_cash_frac) & ~everything
+        flags = flags + fires * Rule.MOVE_TO_CASH.value
+        everything = everything | fires
+    if rules.profit_take_frac > 0:
+        half = protection.profit_take(accounts, value_usd, rules.profit_take_frac) & ~everything
+        flags = flags + half * Rule.PROFIT_TAKE.value
+    return everything, half, flags
+
+
+def _position_layer(accounts: Accounts, mark_usd: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+    """Return which positions to sell, (N, A) bool, and the flags (N,)."""
+    sold = torch.zeros_like(accounts.units, dtype=torch.bool)
+    flags = torch.zeros_like(accounts.out_until_us)
+    if rules.stop_loss_frac > 0:
+        sold = position.stop_loss(accounts, mark_usd, rules.stop_loss_frac)
+        flags = sold.any(-1) * Rule.STOP_LOSS.value
+    if rules.position_trailing_stop_frac > 0:
+        stops = position.trailing_stop(accounts, mark_usd, rules.position_trailing_stop_frac)
+        flags = flags + stops.any(-1) * Rule.POSITION_TRAILING_STOP.value
+        sold = sold | stops
+    return sold, flags
