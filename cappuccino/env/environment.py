@@ -1,0 +1,175 @@
+"""Many accounts trading history under the trading rules: state in, state out, nothing hidden.
+
+reset     fresh accounts on given bars
+step      one bar for every account: actions -> fills -> reward
+restart   fresh accounts where an episode ended
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from cappuccino.env.market import MarketArrays
+from cappuccino.env.reward import RewardParts, RewardWeights, reward_parts
+from cappuccino.env.wish import Wish
+from cappuccino.errors import DataError
+from cappuccino.portfolio import engine
+from cappuccino.portfolio.account import Accounts
+from cappuccino.risk.rules import Rules
+
+
+@dataclass(frozen=True)
+class Params:
+    """What stays the same during a training."""
+
+    rules: Rules
+    reward: RewardWeights
+    wish: Wish
+    first_bar: int
+    """First bar that may be decided on: its window begins inside the range."""
+    last_bar: int
+    """Last bar that may be decided on: the bar after it, where orders fill, is the range's last."""
+    episode_bars: int
+    """Longest episode."""
+    cash_usd: float = 10_000.0
+    """Value of a fresh account."""
+    ruin_frac: float = 0.2
+    """Share of the starting value below which an account is ruined."""
+
+
+@dataclass(frozen=True)
+class State:
+    """N accounts, each on its own bar."""
+
+    accounts: Accounts
+    bar: Tensor
+    """(N,) int64 position of the bar that is decided on next."""
+    bars_left: Tensor
+    """(N,) int64 steps until the episode is cut."""
+    start_value_usd: Tensor
+    """(N,) value when the episode began."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What one step did; all (N,)."""
+
+    reward: Tensor
+    parts: RewardParts
+    terminated: Tensor
+    """Ruined: there is nothing to come."""
+    truncated: Tensor
+    """Cut, at the end of the range or of the episode; the state that follows has a value."""
+
+
+def params_for(
+    train_range: tuple[int, int],
+    lookback: int,
+    rules: Rules,
+    reward: RewardWeights,
+    wish: Wish,
+    episode_bars: int,
+) -> Params:
+    """Return parameters that keep windows and fills inside [start, stop); DataError when no step fits."""
+    start, stop = train_range
+    first, last = start + lookback - 1, stop - 2
+    if first > last:
+        raise DataError(
+            f"{stop - start} bars cannot train a lookback of {lookback}: {lookback + 1} are needed; "
+            "load a longer history, or shorten the lookback"
+        )
+    return Params(rules, reward, wish, first, last, episode_bars)
+
+
+def draw_places(generator: Generator, n: int, params: Params) -> tuple[Tensor, Tensor]:
+    """Return `n` random places: bars (n,) uniform over the range, and bars left (n,) of uniform length.
+
+    Uneven lengths keep the cuts of parallel episodes apart.
+    """
+    bar = torch.randint(params.first_bar, params.last_bar + 1, (n,), generator=generator)
+    left = torch.randint(max(params.episode_bars // 2, 1), params.episode_bars + 1, (n,), generator=generator)
+    return bar, left
+
+
+def advance(bar: Tensor, bars_left: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor]:
+    """Return next bar, bars left then, and where the episode is cut there; any equal shapes."""
+    bar, bars_left = bar + 1, bars_left - 1
+    return bar, bars_left, (bars_left <= 0) | (bar > params.last_bar)
+
+
+def reset(generator: Generator, bar: Tensor, bars_left: Tensor, market: MarketArrays, params: Params) -> State:
+    """Return fresh accounts on `bar` (N,): about half flat, half with random positions inside the cap."""
+    accounts = _random_accounts(generator, market.close_usd[bar], params)
+    return State(accounts, bar, bars_left, accounts.value(market.close_usd[bar]))
+
+
+def restart(
+    generator: Generator,
+    ended: Tensor,
+    fresh: tuple[Tensor, Tensor],
+    state: State,
+    market: MarketArrays,
+    params: Params,
+) -> State:
+    """Return `state` with fresh accounts where `ended` (N,), on the places `fresh`: bar, bars left."""
+    new = reset(generator, *fresh, market, params)
+    return State(
+        new.accounts.where(ended, state.accounts),
+        torch.where(ended, new.bar, state.bar),
+        torch.where(ended, new.bars_left, state.bars_left),
+        torch.where(ended, new.start_value_usd, state.start_value_usd),
+    )
+
+
+def step(state: State, action: Tensor, market: MarketArrays, params: Params) -> tuple[State, Transition]:
+    """Trade `action` (N, A) in [-1, 1]: decide at close[bar], fill at open[bar + 1], mark at its close."""
+    close, opened = market.close_usd, market.opened_us
+    bar, bars_left, truncated = advance(state.bar, state.bars_left, params)
+    accounts, taken = engine.step(
+        state.accounts,
+        params.wish.weights(action, state.accounts.weights(close[state.bar])),
+        close[state.bar],
+        market.open_usd[bar],
+        close[bar],
+        opened[state.bar] + market.interval.us,
+        opened[bar],
+        params.rules,
+    )
+    fills = taken.fills
+    parts = reward_parts(
+        taken.value_before_usd,
+        taken.value_after_usd,
+        (fills.units.abs() * fills.price_usd).sum(dim=1),
+        accounts.weights(close[bar]),
+        params.reward,
+    )
+    terminated = taken.value_after_usd < params.ruin_frac * state.start_value_usd
+    after = State(accounts, bar, bars_left, state.start_value_usd)
+    return after, Transition(parts.total, parts, terminated, truncated & ~terminated)
+
+
+def _random_accounts(generator: Generator, mark_usd: Tensor, params: Params) -> Accounts:
+    """Return accounts worth `params.cash_usd` at `mark_usd` (N, A)."""
+    n, n_assets = mark_usd.shape
+    draws = torch.rand(n, 2 * n_assets + 2, generator=generator, dtype=torch.float64).to(mark_usd.device)
+    invested = draws[:, 0] < 0.5
+    share = draws[:, 2 : 2 + n_assets]
+    share = share * (draws[:, 1:2] / share.sum(dim=1, keepdim=True))
+    weights = share.clamp(max=params.wish.max_weight) * invested[:, None]
+    held = weights > 0
+    entry = mark_usd * (0.96 + 0.08 * draws[:, 2 + n_assets :])
+    value = torch.full((n,), params.cash_usd, dtype=torch.float64, device=mark_usd.device)
+    return Accounts(
+        cash_usd=value * (1.0 - weights.sum(dim=1)),
+        units=weights * value[:, None] / mark_usd,
+        average_entry_usd=entry * held,
+        peak_price_usd=torch.maximum(entry, mark_usd) * held,
+        cycle_base_usd=value * invested,
+        cycle_peak_usd=value * invested,
+        in_cycle=invested,
+        took_profit=torch.zeros_like(invested),
+        out_until_us=torch.zeros(n, dtype=torch.int64, device=mark_usd.device),
+    )

@@ -1,0 +1,106 @@
+"""A trained policy that decides: always its mean action, so equal bars and accounts give equal targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cappuccino.env.market import MarketArrays, market_arrays
+from cappuccino.env.observation import account_features
+from cappuccino.errors import ArtifactError, DataError
+from cappuccino.features.compute import compute, live_history_bars
+from cappuccino.features.scaler import Scaler
+from cappuccino.features.spec import FeatureSpec
+from cappuccino.market.interval import Interval
+from cappuccino.market.panel import BarPanel
+from cappuccino.portfolio.account import Accounts
+from cappuccino.registry.artifacts import Artifact, folder_of, load
+from cappuccino.registry.identity import ModelId
+from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.model import Policy
+from cappuccino.rl.runner import policy_shape
+
+
+class Decider:
+    """A policy on one market: (row t, accounts after close[t]) -> target weights, for `evaluate.run`."""
+
+    def __init__(self, policy: Policy, market: MarketArrays, hyper: Hyper) -> None:
+        self.policy, self.market, self.wish = policy, market, hyper.wish
+
+    @torch.no_grad()
+    def __call__(self, t: int, accounts: Accounts) -> Tensor:
+        """Return target weights (N, A); raises DataError when the window of row t is not complete.
+
+        The market part is computed for this one bar, so that history and live trading run the same numbers.
+        """
+        market = self.market
+        bar = torch.tensor([t], device=market.close_usd.device)
+        code = self.policy.encode_market(market.windows(bar, self.policy.shape.lookback))
+        now_us = int(market.opened_us[t]) + market.interval.us
+        seen = account_features(accounts, market.close_usd[t], now_us)
+        action = self.policy.act(code, seen.unsqueeze(0)).mean.squeeze(0).clamp(-1.0, 1.0)
+        return self.wish.weights(action, accounts.weights(market.close_usd[t]))
+
+
+class Agent:
+    """A model from its artifact folder, ready to trade panels of its symbols and interval."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Raises ArtifactError when manifest, scaler and weights do not fit each other."""
+        manifest = artifact.manifest
+        self.manifest = manifest
+        self.interval: Interval = manifest.interval
+        self.lookback: int = manifest.lookback
+        self.symbols: tuple[str, ...] = manifest.symbols
+        self.hyper = Hyper.from_dict(manifest.hyper)
+        self.scaler = Scaler.from_dict(manifest.scaler)
+        self.features = FeatureSpec(manifest.features.indicators, manifest.features.extras)
+        self.scaler.require(manifest.features.names, manifest.symbols)
+        self._network = _network(artifact, self.hyper)
+
+    @classmethod
+    def load(cls, artifacts: Path, model: ModelId) -> Agent:
+        """Return the agent of `model` under the artifacts folder; raises ArtifactError when it is damaged."""
+        return cls(load(folder_of(artifacts, model), model))
+
+    @property
+    def history_bars(self) -> int:
+        """Bars that always suffice to decide on the newest of them."""
+        return live_history_bars(self.features, self.interval, self.lookback)
+
+    def policy(self, panel: BarPanel) -> Decider:
+        """Return the agent's decisions over the rows of `panel`.
+
+        Raises DataError when the panel has another interval or other symbols, ArtifactError when the features
+        of this version are not those that the model was trained on.
+        """
+        if (panel.interval, panel.symbols) != (self.interval, self.symbols):
+            raise DataError(
+                f"model {self.manifest.model} trades {self.interval} bars of {', '.join(self.symbols)}; "
+                f"found {panel.interval} bars of {', '.join(panel.symbols)}. Give it a panel of its own"
+            )
+        self.scaler.require(self.features.names, panel.symbols)
+        scaled = self.scaler.transform(compute(panel, self.features))
+        return Decider(self._network, market_arrays(panel, scaled), self.hyper)
+
+
+def _network(artifact: Artifact, hyper: Hyper) -> Policy:
+    manifest = artifact.manifest
+    shape = policy_shape(len(manifest.symbols), len(manifest.features.names), manifest.lookback, hyper)
+    network = Policy(shape, torch.Generator())
+    _require_same_shapes(network, artifact)
+    network.load_state_dict(artifact.state_dict)
+    return network.eval()
+
+
+def _require_same_shapes(network: Policy, artifact: Artifact) -> None:
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in artifact.state_dict.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise ArtifactError(
+            f"weights of model {artifact.manifest.model} do not fit its manifest: {', '.join(wrong)}; "
+            "restore the folder, or retire the model"
+        )
