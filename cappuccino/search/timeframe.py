@@ -1,0 +1,40 @@
+"""Which interval and lookback won a timeframe search."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cappuccino.errors import TrainingError
+from cappuccino.search.study import StudyPlan
+from cappuccino.store.warehouse import Warehouse
+
+
+def best_pair(timeframes: pl.DataFrame) -> dict[str, object]:
+    """Return the row of lab.timeframes with the best mean score; ties go to the longer interval, then the shorter lookback.
+
+    Raises TrainingError when no pair has a completed trial.
+    """
+    scored = timeframes.filter(pl.col("n_complete") > 0)
+    if scored.is_empty():
+        raise TrainingError("no timeframe trial completed; see lab.attempts for the reasons")
+    length = pl.col("interval").replace_strict(
+        {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}, return_dtype=pl.Int64
+    )
+    ordered = scored.sort(pl.col("mean_score"), length, -pl.col("lookback"), descending=True)
+    return ordered.row(0, named=True)
+
+
+def choose_timeframe(warehouse: Warehouse, plan: StudyPlan) -> None:
+    """Record the pair that won the timeframe study of `plan`."""
+    with warehouse.write() as writer:
+        best = best_pair(writer.query("select * from lab.timeframes where study = $study", study=plan.study))
+        row = {
+            "study": plan.study,
+            "interval": best["interval"],
+            "lookback": best["lookback"],
+            "score": best["mean_score"],
+            "n_trials": best["n_complete"],
+            "decided_at_utc": plan.as_of,
+        }
+        rows = pl.DataFrame([row], schema_overrides={"decided_at_utc": pl.Datetime("us", "UTC")})
+        writer.upsert("lab.timeframe_choices", rows)

@@ -1,0 +1,215 @@
+"""One trial from arrays to a model that trades; a killed one goes on; later bars are never read."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cappuccino.errors import ArtifactError, DataError
+from cappuccino.features.compute import compute, first_row
+from cappuccino.features.scaler import Scaler, fit
+from cappuccino.features.spec import FeatureSpec
+from cappuccino.market.interval import Interval
+from cappuccino.market.panel import BarPanel
+from cappuccino.portfolio.account import open_accounts
+from cappuccino.registry import artifacts
+from cappuccino.registry.identity import ModelId
+from cappuccino.risk.rules import Rules
+from cappuccino.rl.agent import Agent
+from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.runner import Budget
+from cappuccino.search.arrays import StudyArrays, write_arrays
+from cappuccino.search.trial import TrialResult, TrialTask, run_trial
+from cappuccino.settings import CostSettings, RiskSettings
+from cappuccino.validation.evaluate import run
+
+SPEC = FeatureSpec((), ("roc_12",))
+RULES = Rules.of(RiskSettings(), CostSettings())
+
+
+def market(n_bars: int = 1200) -> BarPanel:
+    rng = np.random.default_rng(0)
+    close = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal((n_bars, 2)), axis=0))
+    opened = np.vstack([close[:1], close[:-1]])
+    high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
+    volume = rng.random((n_bars, 2)) + 1
+    opened_at = np.datetime64("2024-03-01", "us") + np.arange(n_bars) * np.timedelta64(1, "h")
+    names = ("A/USD", "B/USD")
+    return BarPanel(Interval.H1, names, opened_at, opened, high, low, close, volume, volume < 0)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def whole() -> BarPanel:
+    return market()
+
+
+@pytest.fixture
+def task(tmp_path: Path, whole: BarPanel) -> TrialTask:
+    """A trial on the bars that have features, as a study hands them over; the last 100 are the arena's."""
+    first = first_row(whole, SPEC)
+    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    write_arrays(tmp_path / "arrays", StudyArrays(panel, features, SPEC))
+    return TrialTask(
+        model=ModelId("study", 7),
+        arrays=tmp_path / "arrays",
+        train_stop=len(panel) - 100,
+        lookback=6,
+        hyper=Hyper(width=16, batch_size=64, cash_reserve=0.1),
+        budget=Budget(updates=3, n_groups=3, n_accounts=4, horizon=12, checkpoint_every=1),
+        rules=RULES,
+        n_folds=2,
+        holding_bars=4,
+        seed=1,
+        checkpoints=tmp_path / "checkpoints",
+        artifacts=tmp_path / "artifacts",
+        data_fingerprint="bars",
+        code_version="1",
+        is_simulated=True,
+    )
+
+
+def ignore(fold: int, score: float) -> None:
+    """Let the trial go on."""
+
+
+def same(first: TrialResult, second: TrialResult) -> bool:
+    return replace(first, duration_s=0) == replace(second, duration_s=0)
+
+
+def folder(task: TrialTask) -> Path:
+    return artifacts.folder_of(task.artifacts, task.model)
+
+
+def test_a_trial_leaves_a_model_that_says_what_it_is(task: TrialTask, whole: BarPanel) -> None:
+    reported: list[tuple[int, float]] = []
+    result = run_trial(task, lambda fold, score: reported.append((fold, score)))
+    assert reported == list(enumerate(result.fold_scores))
+    assert result.score == pytest.approx(np.mean(result.fold_scores))
+    assert [measures.sharpe_annualized for measures in result.fold_measures] == list(result.fold_scores)
+    manifest = artifacts.read_manifest(folder(task), task.model)
+    assert manifest.weight_sha256 == result.weight_sha256
+    assert manifest.metrics["score"] == result.score
+    assert manifest.features.names == SPEC.names
+    assert manifest.train_end < manifest.data_end
+    assert (manifest.data_end - manifest.train_end).total_seconds() == 100 * 3600
+    assert Hyper.from_dict(manifest.hyper) == task.hyper
+    assert not task.checkpoints.exists()
+
+
+def test_a_trial_of_a_timeframe_search_keeps_no_model(task: TrialTask) -> None:
+    kept, judged = run_trial(task, ignore), run_trial(replace(task, keeps_model=False), ignore)
+    assert judged.weight_sha256 is None
+    assert judged.fold_measures == kept.fold_measures
+    cheap = replace(task, keeps_model=False, artifacts=task.artifacts / "cheap")
+    run_trial(cheap, ignore)
+    assert not cheap.artifacts.exists()
+
+
+def test_the_model_trades_as_it_was_trained(task: TrialTask, whole: BarPanel) -> None:
+    """The agent from the folder, on a panel with all history, sees what the training saw."""
+    run_trial(task, ignore)
+    agent = Agent.load(task.artifacts, task.model)
+    assert (agent.interval, agent.lookback, agent.symbols) == (Interval.H1, 6, whole.symbols)
+    start = len(whole) - 100
+    episode = run(agent.policy(whole), whole, start, len(whole), RULES)
+    again = run(agent.policy(whole), whole, start, len(whole), RULES)
+    np.testing.assert_array_equal(episode.equity_usd, again.equity_usd)
+    assert np.ptp(episode.equity_usd) > 0
+
+
+def test_live_and_batch_decide_alike(task: TrialTask, whole: BarPanel) -> None:
+    """A decision from all history and one from the bars known at that moment are the same bits."""
+    run_trial(task, ignore)
+    agent, accounts = Agent.load(task.artifacts, task.model), open_accounts(1, 2, 10_000.0)
+    batch = agent.policy(whole)
+    for t in (len(whole) - 90, len(whole) - 1):
+        live = agent.policy(whole.rows(0, t + 1))
+        assert torch.equal(batch(t, accounts), live(t, accounts))
+        least = agent.policy(whole.rows(t + 1 - agent.history_bars, t + 1))
+        assert torch.equal(batch(t, accounts), least(agent.history_bars - 1, accounts))
+
+
+def test_equal_tasks_give_equal_results_in_any_folder(task: TrialTask, tmp_path: Path) -> None:
+    first = run_trial(pickle.loads(pickle.dumps(task)), ignore)
+    again = run_trial(replace(task, artifacts=tmp_path / "elsewhere"), ignore)
+    assert same(first, again)
+
+
+def test_a_killed_trial_goes_on_and_ends_the_same(task: TrialTask, tmp_path: Path) -> None:
+    straight = run_trial(replace(task, checkpoints=tmp_path / "other"), ignore)
+
+    def kill(fold: int, score: float) -> None:
+        if fold == 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run_trial(task, kill)
+    assert sorted(file.name for file in task.checkpoints.iterdir()) == ["fold-0.pt", "fold-1.pt"]
+    assert same(run_trial(task, ignore), straight)
+
+
+def test_bars_after_the_training_range_change_neither_scores_nor_weights(
+    task: TrialTask, whole: BarPanel, tmp_path: Path
+) -> None:
+    honest = run_trial(task, ignore)
+    first = first_row(whole, SPEC)
+    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    close = panel.close.copy()
+    close[task.train_stop :] *= 3
+    features[task.train_stop :] = np.nan
+    write_arrays(tmp_path / "other", StudyArrays(replace(panel, close=close), features, SPEC))
+    other = run_trial(replace(task, arrays=tmp_path / "other", artifacts=tmp_path / "a2"), ignore)
+    assert same(honest, other)
+
+
+def test_scales_know_the_training_range_only(task: TrialTask, whole: BarPanel) -> None:
+    run_trial(task, ignore)
+    stored = Scaler.from_dict(artifacts.read_manifest(folder(task), task.model).scaler)
+    first = first_row(whole, SPEC)
+    features = compute(whole, SPEC)[first : first + task.train_stop]
+    np.testing.assert_array_equal(stored.mean, fit(features, SPEC.names, whole.symbols).mean)
+
+
+def test_too_few_bars_and_gaps_are_refused(task: TrialTask, whole: BarPanel, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="are needed"):
+        run_trial(replace(task, train_stop=50), ignore)
+    with pytest.raises(DataError, match="plan again"):
+        run_trial(replace(task, train_stop=5000), ignore)
+    first = first_row(whole, SPEC)
+    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    features[300, 1, 2] = np.nan
+    write_arrays(tmp_path / "gap", StudyArrays(panel, features, SPEC))
+    with pytest.raises(DataError, match="build the features again"):
+        run_trial(replace(task, arrays=tmp_path / "gap"), ignore)
+    write_arrays(tmp_path / "none", StudyArrays(panel, features * np.nan, SPEC))
+    with pytest.raises(DataError, match="0 bars with complete features"):
+        run_trial(replace(task, arrays=tmp_path / "none"), ignore)
+
+
+def test_an_agent_refuses_other_markets_and_other_weights(task: TrialTask, whole: BarPanel) -> None:
+    run_trial(task, ignore)
+    agent = Agent.load(task.artifacts, task.model)
+    with pytest.raises(DataError, match="A/USD, C/USD"):
+        agent.policy(replace(whole, symbols=("A/USD", "C/USD")))
+    artifact = artifacts.load(folder(task), task.model)
+    wrong = {**artifact.state_dict, "context.weight": torch.zeros(3, 3)}
+    with pytest.raises(ArtifactError, match=r"do not fit its manifest: context\.weight"):
+        Agent(replace(artifact, state_dict=wrong))
+    early = agent.policy(whole.rows(0, first_row(whole, SPEC) + 5))
+    with pytest.raises(DataError, match="without a value"):
+        early(first_row(whole, SPEC) + 4, open_accounts(1, 2, 1.0))
+    assert agent.manifest.train_start >= datetime(2024, 3, 1, tzinfo=UTC)
