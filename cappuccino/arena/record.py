@@ -1,0 +1,202 @@
+"""The arena on the warehouse: candidates enter, matches are played on the bars known now, each stored at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import polars as pl
+
+from cappuccino.arena.match import play
+from cappuccino.arena.result import MatchResult, Pairing
+from cappuccino.arena.rows import match_of, match_row
+from cappuccino.arena.season import Round, ladder_of, season
+from cappuccino.arena.windows import draw_windows, mostly_traded
+from cappuccino.market.interval import Interval
+from cappuccino.market.panel import BarPanel
+from cappuccino.market.sync import load_panel
+from cappuccino.registry import moves
+from cappuccino.registry.artifacts import folder_of, read_manifest
+from cappuccino.registry.identity import ModelId
+from cappuccino.registry.manifest import Manifest
+from cappuccino.registry.record import append_decisions, read_book
+from cappuccino.registry.stages import Action, Decision, Stage
+from cappuccino.risk.rules import Rules
+from cappuccino.rl.agent import Agent
+from cappuccino.settings import Settings
+from cappuccino.store.warehouse import Reader, Warehouse, Writer
+from cappuccino.validation.evaluate import Policy
+
+TIME = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class SeasonSummary:
+    """What one call of `play_arena` did, and how the arena stands after it."""
+
+    n_entered: int
+    n_matches: int
+    promoted: tuple[ModelId, ...]
+    champion: ModelId | None
+
+
+def play_arena(
+    warehouse: Warehouse, settings: Settings, now: datetime, on_match: Callable[[str], None] | None = None
+) -> SeasonSummary:
+    """Let new candidates enter and play until no challenger is left; every round is stored when it is over.
+
+    Raises ArtifactError when a model's folder is damaged, DataError when the bars do not reach for a match.
+    """
+    entered = enter_candidates(warehouse, now)
+    with warehouse.read() as reader:
+        book, matches = read_book(reader), read_matches(reader)
+    referee = Referee(warehouse, settings, book.in_stage(Stage.ARENA), now)
+    rounds: list[Round] = []
+    for played in season(book, matches, referee.play, settings.arena.streak, now):
+        with warehouse.write() as writer:
+            store_round(writer, played)
+        rounds.append(played)
+        if on_match and played.match:
+            on_match(_line(played.match))
+    with warehouse.read() as reader:
+        ladder = ladder_of(read_book(reader), read_matches(reader), settings.arena.streak)
+    risen = [d.model for r in rounds for d in r.decisions if d.action is Action.PROMOTE]
+    return SeasonSummary(len(entered), sum(r.match is not None for r in rounds), tuple(risen), ladder.champion)
+
+
+def enter_candidates(warehouse: Warehouse, now: datetime) -> tuple[ModelId, ...]:
+    """Let every completed trial of a training study into the arena, in the order of studies and trials."""
+    with warehouse.write() as writer:
+        book = read_book(writer)
+        rows = writer.query(
+            """
+            select study, trial, score
+            from lab.trials
+            inner join lab.studies using (study)
+            where lab.studies.kind = 'training' and lab.trials.state = 'complete'
+            order by lab.studies.as_of_utc, study, trial
+            """
+        )
+        decisions: list[Decision] = []
+        for study, trial, score in rows.iter_rows():
+            model = ModelId(study, trial)
+            if book.stage(model) is None:
+                reason = f"completed its trial with a walk-forward score of {score:.3f}"
+                made = moves.enter(book, model, now, reason, {"score": score}, "rule")
+                book = book.apply(*made)
+                decisions += made
+        append_decisions(writer, tuple(decisions))
+    return tuple(decision.model for decision in decisions)
+
+
+def read_matches(reader: Reader) -> list[MatchResult]:
+    """Return every match that was played, in order."""
+    return [
+        match_of(row) for row in reader.query("select * from arena.matches order by sequence").iter_rows(named=True)
+    ]
+
+
+def store_round(writer: Writer, played: Round) -> None:
+    """Store a match together with the decisions that follow from it."""
+    if played.match:
+        rows = pl.DataFrame([match_row(played.match)], schema_overrides={"winner": pl.String, "played_at_utc": TIME})
+        writer.append("arena.matches", rows)
+    append_decisions(writer, played.decisions)
+
+
+class Fighter:
+    """An agent in the arena; its features are computed once, not once a match."""
+
+    def __init__(self, agent: Agent, panel: BarPanel) -> None:
+        self.agent, self.panel = agent, panel
+
+    @property
+    def interval(self) -> Interval:
+        return self.agent.interval
+
+    @property
+    def lookback(self) -> int:
+        return self.agent.lookback
+
+    @cached_property
+    def _policy(self) -> Policy:
+        return self.agent.policy(self.panel)
+
+    def policy(self, panel: BarPanel) -> Policy:
+        """Return the agent's decisions over `panel`, which is the one it was made with."""
+        if panel is not self.panel:
+            raise ValueError("a fighter trades the panel that it was made with")
+        return self._policy
+
+
+class Referee:
+    """Plays one pairing after the other on the bars known at one moment."""
+
+    def __init__(self, warehouse: Warehouse, settings: Settings, models: tuple[ModelId, ...], now: datetime) -> None:
+        self.warehouse, self.settings, self.now = warehouse, settings, now
+        self.rules = Rules.of(settings.risk, settings.costs)
+        manifests = [read_manifest(folder_of(settings.artifacts, model), model) for model in models]
+        self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)
+        self._fighters: dict[ModelId, Fighter] = {}
+        self._panels: dict[tuple[Interval, tuple[str, ...]], BarPanel] = {}
+
+    def play(self, pairing: Pairing) -> MatchResult:
+        """Return the match of `pairing` over windows that neither side trained on."""
+        champion, challenger = fighters = self._fighter(pairing.champion), self._fighter(pairing.challenger)
+        panels = {fighter.interval: fighter.panel for fighter in fighters}
+        longest = max((fighter.interval for fighter in fighters), key=lambda interval: interval.us)
+        arena = self.settings.arena
+        unseen_from = max(_unseen_from(fighter.agent.manifest) for fighter in fighters)
+        windows = draw_windows(
+            pairing.seed,
+            unseen_from,
+            self.now,
+            arena.windows,
+            arena.window_days,
+            longest,
+            mostly_traded(panels.values(), self.settings.market.max_filled_frac),
+        )
+        cash_usd = self.settings.sandbox.cash_usd
+        return play(
+            pairing,
+            champion,
+            challenger,
+            panels,
+            windows,
+            self.rules,
+            arena.score,
+            self.now,
+            cash_usd=cash_usd,
+        )
+
+    def _fighter(self, model: ModelId) -> Fighter:
+        if model not in self._fighters:
+            agent = Agent.load(self.settings.artifacts, model)
+            self._fighters[model] = Fighter(agent, self._panel(agent))
+        return self._fighters[model]
+
+    def _panel(self, agent: Agent) -> BarPanel:
+        """Return the bars from before the earliest window on, shared by all agents on that market."""
+        key = (agent.interval, agent.symbols)
+        if key not in self._panels:
+            # Twice what the agent needs: features start at a block's edge, not at the first bar.
+            history = 2 * (agent.history_bars + agent.lookback) * agent.interval.duration + timedelta(days=40)
+            start = self._unseen_from - history
+            with self.warehouse.read() as reader:
+                self._panels[key] = load_panel(reader, agent.symbols, agent.interval, self.now, start)
+        return self._panels[key]
+
+
+def _unseen_from(manifest: Manifest) -> datetime:
+    """Return the first moment whose decisions see no bar that the model trained on, lookback included."""
+    return manifest.train_end + manifest.lookback * manifest.interval.duration
+
+
+def _line(match: MatchResult) -> str:
+    pairing = match.pairing
+    return (
+        f"match {pairing.sequence}: {pairing.champion} against {pairing.challenger}, "
+        f"{match.champion_wins}:{match.challenger_wins}, {match.winner or 'a draw'}"
+    )
