@@ -1,0 +1,33 @@
+"""Pictures: pure functions from a frame to a matplotlib figure, one per question.
+
+    market    closes, coverage
+    lab       timeframes, progress, leaderboard, ladder
+    desk      equity, drawdown, exposure
+    canvas    Theme (LIGHT, DARK), png, markdown
+
+No figure touches matplotlib's global state, none fails on an empty frame, and each says `simulated market`
+when told.
+"""
+
+from cappuccino.watch.plots.canvas import DARK, LIGHT, Theme, data_uri, markdown, png
+from cappuccino.watch.plots.desk import drawdown, equity, exposure
+from cappuccino.watch.plots.lab import ladder, leaderboard, progress, timeframes
+from cappuccino.watch.plots.market import closes, coverage
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Theme",
+    "closes",
+    "coverage",
+    "data_uri",
+    "drawdown",
+    "equity",
+    "exposure",
+    "ladder",
+    "leaderboard",
+    "markdown",
+    "png",
+    "progress",
+    "timeframes",
+]

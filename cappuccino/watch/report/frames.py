@@ -1,0 +1,93 @@
+"""Everything that the report shows, read from the warehouse in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import polars as pl
+
+from cappuccino.market.interval import Interval
+from cappuccino.settings import Settings
+
+_MAX_CLOSES = 5_000
+Frames = Mapping[str, pl.DataFrame]
+
+
+class Queries(Protocol):
+    """Answers SQL: an open reader, or the warehouse itself."""
+
+    def query(self, sql: str, /, **params: Any) -> pl.DataFrame: ...
+
+
+QUERIES: Mapping[str, str] = MappingProxyType(
+    {
+        "stages": "select * from promotion.stages",
+        "production": "select * from promotion.production",
+        "history": "select * from promotion.history",
+        "performance": "select * from desk.performance",
+        "equity": """
+            select study, trial, closed_at_utc, stage, value_usd, benchmark_usd, exposure_frac, cash_usd
+            from desk.equity
+            inner join desk.accounts using (study, trial)
+        """,
+        "paper": "select * from lab.evaluations where scope = 'paper'",
+        "ladder": "select * from arena.ladder",
+        "matches": "select * from arena.matches order by sequence desc",
+        # Of the newest study with completed trials: one that has just begun does not empty the page.
+        "leaderboard": """
+            select * from lab.leaderboard
+            where study = (
+                select arg_max(study, as_of_utc) from lab.studies
+                where study in (select study from lab.leaderboard where not is_baseline)
+            )
+            order by rank, subject
+        """,
+        "timeframes": """
+            select * from lab.timeframes
+            where study = (select arg_max(study, as_of_utc) from lab.studies where kind = 'timeframe')
+        """,
+        "trials": """
+            select study, trial, state, score from lab.trials
+            where study = (select arg_max(study, as_of_utc) from lab.studies where kind = 'training')
+        """,
+        "studies": "select * from lab.study_progress",
+        "importances": """
+            select * from lab.importances
+            where study = (
+                select arg_max(study, as_of_utc) from lab.studies
+                where study in (select study from lab.importances)
+            )
+            order by importance_frac desc
+        """,
+        "quality": """
+            select * from ops.data_quality
+            qualify row_number() over (
+                partition by interval, "check", symbol order by checked_at_utc desc
+            ) = 1
+        """,
+        "freshness": "select * from market.freshness",
+        "bars": "select symbol, opened_at_utc, closed_at_utc from market.bars order by symbol, opened_at_utc",
+        "closes": """
+            select symbol, closed_at_utc, close, is_filled from market.bars_all
+            where interval = $interval
+            order by symbol, closed_at_utc
+        """,
+    }
+)
+
+
+def read_frames(reader: Queries, settings: Settings) -> dict[str, pl.DataFrame]:
+    """Return the rows of every query by its name; raises WarehouseError as the reader does."""
+    frames = {name: reader.query(sql) for name, sql in QUERIES.items() if "$" not in sql}
+    interval = closes_interval(settings)
+    return {**frames, "closes": reader.query(QUERIES["closes"], interval=interval.value)}
+
+
+def closes_interval(settings: Settings) -> Interval:
+    """Return the shortest stored interval whose closes still fit into one plot."""
+    base = settings.market.base_interval
+    longer = sorted((i for i in Interval if i.us >= base.us), key=lambda i: i.us)
+    fitting = [i for i in longer if settings.market.history_days * i.per_day <= _MAX_CLOSES]
+    return (fitting or longer[-1:])[0]

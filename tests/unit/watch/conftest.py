@@ -1,0 +1,299 @@
+"""A small organisation in the middle of its work, made of the real tables and views over invented rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cappuccino.settings import Settings, load
+from cappuccino.store import models
+from cappuccino.store.schema import Schema
+from cappuccino.store.warehouse import Warehouse
+
+SQL = Path(__file__).parents[3] / "sql"
+NOW = datetime(2025, 7, 1, tzinfo=UTC)
+SYMBOLS = ("BTC/USD", "ETH/USD", "LTC/USD", "BCH/USD", "LINK/USD", "UNI/USD", "AAVE/USD")
+BASELINES = ("buy_and_hold", "momentum", "mean_reversion", "sixty_forty", "random_entry", "cash")
+SEARCH, STUDY = "timeframe-20250625", "training-20250625"
+
+
+@pytest.fixture(scope="session")
+def schema() -> Schema:
+    return Schema.load(SQL)
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory, schema: Schema) -> Warehouse:
+    """A warehouse on its first day; nobody changes it."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("empty") / "cappuccino.duckdb")
+    warehouse.migrate(schema)
+    return warehouse
+
+
+@pytest.fixture
+def empty_warehouse(tmp_path: Path, first_day: Warehouse) -> Warehouse:
+    """A warehouse on its first day, to change."""
+    return Warehouse(Path(shutil.copy(first_day.file, tmp_path)))
+
+
+@pytest.fixture(scope="session")
+def busy_warehouse(tmp_path_factory: pytest.TempPathFactory, first_day: Warehouse, schema: Schema) -> Warehouse:
+    """A warehouse with two studies, an arena, a sandbox and a production account; nobody changes it."""
+    copy = shutil.copy(first_day.file, tmp_path_factory.mktemp("busy"))
+    return fill(Warehouse(Path(copy)), schema)
+
+
+def fill(warehouse: Warehouse, schema: Schema) -> Warehouse:
+    rng = np.random.default_rng(3)
+    tables = {**_market(rng), **_lab(rng), **_arena(rng), **_desk(rng), **_ops()}
+    with warehouse.write() as writer:
+        for table, rows in tables.items():
+            writer.append(table, rows)
+        models.build(writer, schema.models["market.bars_all"])
+    return warehouse
+
+
+def _market(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+    n_bars = 24 * 60
+    opened = [NOW - timedelta(hours=n_bars - t) for t in range(n_bars)]
+    frames = []
+    for a, symbol in enumerate(SYMBOLS):
+        close = 100 * (a + 1) * np.exp(np.cumsum(rng.standard_t(5, n_bars) * 0.006))
+        open_ = np.concatenate([[close[0]], close[:-1]])
+        frame = pl.DataFrame(
+            {
+                "symbol": symbol,
+                "opened_at_utc": opened,
+                "closed_at_utc": [o + timedelta(hours=1) for o in opened],
+                "open": open_,
+                "high": np.maximum(open_, close) * 1.002,
+                "low": np.minimum(open_, close) * 0.998,
+                "close": close,
+                "volume": rng.uniform(1, 9, n_bars),
+                "source": "simulated",
+                "ingested_at_utc": NOW,
+            }
+        )
+        lost = rng.random(n_bars) < (0.01 if symbol in ("UNI/USD", "AAVE/USD") else 0.0)
+        lost[0] = lost[-1] = False
+        frames.append(frame.filter(pl.Series(~lost)))
+    return {"market.bars": pl.concat(frames)}
+
+
+def _study(name: str, kind: str, state: str, cap: int) -> dict[str, Any]:
+    return {
+        "study": name,
+        "kind": kind,
+        "state": state,
+        "as_of_utc": NOW - timedelta(days=6),
+        "seed": 7,
+        "trial_cap": cap,
+        "symbols": list(SYMBOLS),
+        "interval": "1h" if kind == "training" else None,
+        "lookback": 24 if kind == "training" else None,
+        "is_simulated": True,
+        "data_start_utc": NOW - timedelta(days=60),
+        "data_end_utc": NOW - timedelta(days=6),
+        "train_end_utc": NOW - timedelta(days=26),
+        "data_fingerprint": "f0f0",
+        "code_version": "0.1.0",
+        "settings": "{}",
+        "finished_at_utc": None,
+    }
+
+
+def _trial(study: str, trial: int, state: str, pair: tuple[str, int], score: float) -> dict[str, Any]:
+    complete = state == "complete"
+    return {
+        "study": study,
+        "trial": trial,
+        "state": state,
+        "interval": pair[0],
+        "lookback": pair[1],
+        "parameters": "{}",
+        "seed": trial,
+        "score": score if complete else None,
+        "fold_scores": [score] * 2 if complete else None,
+        "started_as_of_utc": NOW - timedelta(days=6),
+        "duration_s": 31.5,
+        "env_steps": 393_216,
+        "artifact": f"{study}/{trial}" if complete else None,
+        "weight_sha256": "ab" * 32 if complete else None,
+        "reason": None if complete else "its score after fold 1 is below the median",
+    }
+
+
+def evaluation(study: str, trial: int, subject: str, scope: str, fold: int, sharpe: float) -> dict[str, Any]:
+    """Return one row of lab.evaluations; figures follow from the Sharpe ratio."""
+    measures = dict.fromkeys(("sortino_annualized", "sharpe_daily_365"), sharpe * 1.3)
+    measures |= {"total_return_frac": sharpe * 0.04, "annualized_return_frac": sharpe * 0.4}
+    measures |= {"alpha_frac": (sharpe - 0.4) * 0.04, "sharpe_annualized": sharpe, "calmar": sharpe * 2}
+    measures |= {"information_ratio_annualized": sharpe - 0.4, "max_drawdown_frac": 0.06 + 0.01 * fold}
+    measures |= {"volatility_annualized": 0.4, "tail_loss_frac": 0.011, "win_rate_frac": 0.53}
+    measures |= {"profit_factor": float("inf") if subject == "cash" else 1.2, "turnover_per_day": 0.31}
+    measures |= {"trades_per_month": 88.4, "exposure_frac": 0.0 if subject == "cash" else 0.61}
+    measures |= {"fees_usd": 31.2, "slippage_usd": 6.24}
+    identity = {"study": study, "trial": trial, "subject": subject, "scope": scope, "fold": fold}
+    identity["paper_of"] = 3 if scope == "paper" else -1
+    span = {"interval": "1h", "from_utc": NOW - timedelta(days=4), "to_utc": NOW}
+    return {**identity, **span, **measures, "n_bars": 96, "max_drawdown_bars": 41}
+
+
+def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+    pairs = [(i, n) for i in ("1h", "4h") for n in (12, 24)]
+    trials = [_trial(SEARCH, t, "complete", pairs[t % 4], rng.normal(0.3, 0.5)) for t in range(8)]
+    states = ["pruned" if t in (9, 12, 13, 19) else "failed" if t == 6 else "complete" for t in range(24)]
+    scores = [float(rng.normal(0.4 + 0.03 * t, 0.5)) for t in range(24)]
+    trials += [_trial(STUDY, t, states[t], ("1h", 24), scores[t]) for t in range(24)]
+    evaluations = []
+    for fold in range(2):
+        for t in range(24):
+            if states[t] == "complete":
+                evaluations.append(evaluation(STUDY, t, "agent", "validation", fold, scores[t] + 0.1 * fold))
+        for i, name in enumerate(BASELINES):
+            evaluations.append(evaluation(STUDY, -1, name, "validation", fold, 0.9 - 0.35 * i))
+    evaluations.append(evaluation(STUDY, 3, "agent", "paper", 0, 1.42))
+    for i, name in enumerate(BASELINES):
+        evaluations.append(evaluation(STUDY, -1, name, "paper", 0, 0.9 - 0.35 * i))
+    choice = {"study": SEARCH, "interval": "1h", "lookback": 24, "score": 0.61, "n_trials": 2}
+    studies = [
+        _study(SEARCH, "timeframe", "complete", 8),
+        _study(STUDY, "training", "converged", 1000),
+    ]
+    return {
+        "lab.studies": pl.DataFrame(studies, infer_schema_length=None),
+        "lab.trials": pl.DataFrame(trials, infer_schema_length=None),
+        "lab.evaluations": pl.DataFrame(evaluations),
+        "lab.timeframe_choices": pl.DataFrame([{**choice, "decided_at_utc": NOW - timedelta(days=6)}]),
+    }
+
+
+def _decision(
+    sequence: int, trial: int, moves: tuple[str | None, str, str], reason: str, days: float
+) -> dict[str, Any]:
+    return {
+        "sequence": sequence,
+        "study": STUDY,
+        "trial": trial,
+        "from_stage": moves[0],
+        "to_stage": moves[1],
+        "action": moves[2],
+        "reason": reason,
+        "figures": json.dumps({"streak": 5, "total_return_frac": 0.0213}) if moves[2] != "enter" else "{}",
+        "decided_by": "rule",
+        "decided_at_utc": NOW - timedelta(days=days),
+    }
+
+
+def _arena(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+    enter: tuple[str | None, str, str] = (None, "arena", "enter")
+    decisions = [_decision(t + 1, t, enter, "completed its trial", 6) for t in range(20)]
+    for trial, streak in (
+        (3, "beat 5 different opponents in a row"),
+        (7, "beat 5 different opponents in a row"),
+    ):
+        decisions.append(_decision(len(decisions) + 1, trial, ("arena", "sandbox", "promote"), streak, 5.5))
+    reason = "2.0 days in the sandbox: +2.13 %; nobody was in production, and it is the best of those who finished"
+    decisions.append(_decision(23, 3, ("sandbox", "production", "promote"), reason, 3.5))
+    lost = "2.0 days in the sandbox: -0.40 % against +2.13 % of the production model over the same period"
+    decisions.append(_decision(24, 7, ("sandbox", "retired", "retire"), lost, 3.5))
+    decisions.append(_decision(25, 11, ("arena", "sandbox", "promote"), "beat 5 different opponents in a row", 1))
+    matches = []
+    for champion, challengers in ((3, (0, 1, 2, 4, 5)), (7, (8, 9, 10, 12, 13)), (11, (14, 15, 16, 17, 18))):
+        for challenger in challengers:
+            matches.append(
+                {
+                    "match_id": f"{champion:04d}{challenger:04d}",
+                    "sequence": len(matches) + 1,
+                    "champion": f"{STUDY}/{champion}",
+                    "challenger": f"{STUDY}/{challenger}",
+                    "winner": f"{STUDY}/{champion}",
+                    "champion_wins": int(rng.integers(3, 6)),
+                    "challenger_wins": 1,
+                    "score": "log_return",
+                    "windows": "[]",
+                    "seed": 5,
+                    "played_at_utc": NOW - timedelta(days=5.8) + timedelta(minutes=len(matches)),
+                }
+            )
+    return {
+        "promotion.decisions": pl.DataFrame(decisions, infer_schema_length=None),
+        "arena.matches": pl.DataFrame(matches),
+    }
+
+
+def _desk(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
+    accounts, bars = [], []
+    for trial, days, until in ((3, 5.5, 0.0), (7, 5.5, 3.5), (11, 1.0, 0.0)):
+        opened, n_bars = NOW - timedelta(days=days), int((days - until) * 24)
+        value = 10_000 * np.exp(np.cumsum(rng.normal(0.0004, 0.004, n_bars)))
+        benchmark = 10_000 * np.exp(np.cumsum(rng.normal(0.0, 0.006, n_bars)))
+        accounts.append(
+            {
+                "study": STUDY,
+                "trial": trial,
+                "opened_at_utc": opened,
+                "traded_until_utc": NOW - timedelta(days=until),
+                "cash_usd": 10_000.0,
+                "state": "{}",
+            }
+        )
+        for t in range(n_bars):
+            bars.append(
+                {
+                    "study": STUDY,
+                    "trial": trial,
+                    "closed_at_utc": opened + timedelta(hours=t + 1),
+                    "stage": "production" if trial == 3 and t >= 48 else "sandbox",
+                    "value_usd": value[t],
+                    "benchmark_usd": benchmark[t],
+                    "exposure_frac": float(np.clip(0.6 + 0.3 * np.sin(t / 9), 0, 1)),
+                    "fee_usd": 0.4,
+                    "slippage_usd": 0.08,
+                    "turnover_usd": 160.0,
+                    "rules": 0,
+                }
+            )
+    return {"desk.accounts": pl.DataFrame(accounts), "desk.equity": pl.DataFrame(bars)}
+
+
+def _ops() -> dict[str, pl.DataFrame]:
+    rows = []
+    for check, severity in (
+        ("gaps", "warn"),
+        ("ohlc_order", "error"),
+        ("stale", "error"),
+        ("filled_share", "error"),
+    ):
+        for symbol in SYMBOLS:
+            bad = check == "gaps" and symbol == "UNI/USD"
+            rows.append(
+                {
+                    "checked_at_utc": NOW,
+                    "interval": "1h",
+                    "check": check,
+                    "symbol": symbol,
+                    "severity": severity,
+                    "passed": not bad,
+                    "n_bad": 12 if bad else 0,
+                    "n_checked": 1440,
+                    "figure": 0.0083 if bad else 0.0,
+                    "detail": "longest hole: 2 bars from 2025-05-09 04:00 UTC" if bad else "",
+                }
+            )
+    return {"ops.data_quality": pl.DataFrame(rows)}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The demo's settings over an empty folder, whatever configuration lies around."""
+    file = tmp_path / "empty.toml"
+    file.write_text("")
+    return load(file, {"warehouse": tmp_path / "warehouse"})
