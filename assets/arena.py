@@ -1,0 +1,42 @@
+"""The arena: candidates enter, fight one after the other, and the winner of a streak goes to the sandbox."""
+
+import dagster as dg
+
+from assets.pictures import picture
+from assets.tables import described, table_spec
+from cappuccino.arena.record import play_arena
+from cappuccino.clock import Clock
+from cappuccino.settings import Settings
+from cappuccino.store.warehouse import Warehouse
+from cappuccino.watch import plots
+
+
+@dg.multi_asset(
+    name="arena",
+    specs=[table_spec("arena.matches", deps=("lab.trials", "market.bars_all"))],
+    pool="warehouse",
+)
+def arena(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[None]:
+    """Everything that can be played now: new candidates enter, matches follow until the challengers are used up."""
+    season = play_arena(warehouse, settings, clock.now(), on_match=context.log.info)
+    return dg.MaterializeResult(
+        metadata={
+            "entered": season.n_entered,
+            "matches_played": season.n_matches,
+            "promoted": ", ".join(map(str, season.promoted)) or "nobody",
+            "champion": str(season.champion or "nobody"),
+            "ladder": picture(
+                plots.ladder(
+                    warehouse.query("select * from arena.ladder"),
+                    streak=settings.arena.streak,
+                    simulated=settings.is_simulated,
+                )
+            ),
+            **described(warehouse, "arena.matches"),
+        }
+    )

@@ -1,0 +1,35 @@
+"""The study as a program: started by the lab's assets, or by hand with the path of a request."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dagster_pipes import open_dagster_pipes
+
+from cappuccino.errors import CappuccinoError
+from cappuccino.search.coordinator import run_study
+from cappuccino.search.request import read_request
+
+
+def main(request_file: str) -> int:
+    """Run the study of `request_file`; progress goes to the run's log and to stderr."""
+    with open_dagster_pipes() as pipes:
+
+        def say(line: str) -> None:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+            pipes.log.info(line)
+
+        try:
+            summary = run_study(read_request(Path(request_file)), on_progress=say)
+        except CappuccinoError as error:
+            # The asset raises it again, in its own class, for the run to show.
+            pipes.report_custom_message({"error": str(error), "class": type(error).__name__})
+            return 0
+        pipes.report_custom_message(summary.as_metadata())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

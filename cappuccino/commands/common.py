@@ -1,0 +1,79 @@
+"""What the commands share: settings from the command line, and results as tables, JSON or CSV."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cappuccino.settings import Settings, load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cappuccino.store.warehouse import Warehouse
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def settings_of(ctx: click.Context, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings that the group's options and this command's `overrides` ask for."""
+    shared = dict(ctx.find_root().obj)
+    return load(shared.pop("config", None), {**shared, **(overrides or {})})
+
+
+def warehouse_of(settings: Settings) -> Warehouse:
+    """Return the warehouse, which must have been made by a run."""
+    from cappuccino.errors import WarehouseError
+    from cappuccino.store.warehouse import Warehouse
+
+    if not settings.database.is_file():
+        raise WarehouseError(
+            f"no warehouse in {settings.warehouse}; make one with `cappuccino run`, or choose another with --warehouse"
+        )
+    return Warehouse(settings.database)
+
+
+def show(frame: pl.DataFrame, title: str, *, as_json: bool, empty: str = "nothing there yet") -> None:
+    """Print rows as a table, or as a JSON list."""
+    if as_json:
+        click.echo(json_text(frame.to_dicts()))
+    elif frame.is_empty():
+        click.echo(f"{title}: {empty}")
+    else:
+        from rich.console import Console
+
+        from cappuccino.watch.tables import as_table
+
+        Console(width=None if Console().is_terminal else 160).print(as_table(frame, title))
+
+
+def json_text(value: Any) -> str:
+    """Return JSON with ISO times; what JSON cannot say (NaN, infinity) becomes null."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def model_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the MODEL argument, STUDY/TRIAL."""
+    return click.argument("model", metavar="STUDY/TRIAL")(function)

@@ -1,0 +1,173 @@
+"""Commands on the stages of models. Every change is a recorded decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cappuccino.commands.common import (
+    as_json_option,
+    json_text,
+    model_argument,
+    settings_of,
+    show,
+    warehouse_of,
+)
+from cappuccino.errors import StageError, UnknownName
+from cappuccino.settings import Settings
+
+if TYPE_CHECKING:
+    from cappuccino.registry.identity import ModelId
+    from cappuccino.registry.stages import Decision, StageBook
+    from cappuccino.store.warehouse import Warehouse
+
+reason_option = click.option("--reason", required=True, help="Why; stored with the decision.")
+
+
+@click.command()
+@click.option(
+    "--stage",
+    type=click.Choice(["arena", "sandbox", "production", "live", "retired"]),
+    help="Only this stage.",
+)
+@as_json_option
+@click.pass_context
+def stages(ctx: click.Context, stage: str | None, as_json: bool) -> None:
+    """Show where every model stands, since when and why."""
+    rows = warehouse_of(settings_of(ctx)).query(
+        """
+        select study || '/' || trial as model, stage, since_utc, reason
+        from promotion.stages where $stage is null or stage = $stage
+        """,
+        stage=stage,
+    )
+    show(rows, "Stages", as_json=as_json, empty="no model has entered the arena yet")
+
+
+@click.command()
+@as_json_option
+@click.pass_context
+def production(ctx: click.Context, as_json: bool) -> None:
+    """Show the model in production, and its figures beside the baselines on the same bars."""
+    with warehouse_of(settings_of(ctx)).read() as reader:
+        model = reader.query("select * from promotion.production")
+        figures = reader.query(
+            """
+            select
+                if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
+                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac,
+                trades_per_month, fees_usd, slippage_usd, from_utc, to_utc
+            from lab.evaluations
+            where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
+            order by trial < 0, total_return_frac desc
+            """
+        )
+    if as_json:
+        found = model.to_dicts()
+        click.echo(json_text({"production": found[0] if found else None, "figures": figures.to_dicts()}))
+        return
+    show(model, "Production", as_json=False, empty="no model has reached production yet")
+    if not figures.is_empty():
+        show(figures, "Paper trading beside the baselines, same bars and costs", as_json=False)
+
+
+@click.command()
+@click.option("--reason", default="the operator asked for it", show_default=True, help="Why; stored with the decision.")
+@as_json_option
+@click.pass_context
+def rollback(ctx: click.Context, reason: str, as_json: bool) -> None:
+    """Put the model that was in production before back there; the present one is retired."""
+    from cappuccino.registry import moves
+
+    _move(ctx, lambda book, now: moves.rollback(book, now, reason), as_json)
+
+
+@click.command()
+@model_argument
+@reason_option
+@as_json_option
+@click.pass_context
+def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
+    """Move a model one stage up: into the arena, the sandbox, production.
+
+    Production to live needs the green light and the operator's switch; this version has no exchange to go live on.
+    """
+    from cappuccino.registry import moves
+    from cappuccino.registry.stages import Stage
+
+    settings = settings_of(ctx)
+    chosen = _known(warehouse_of(settings), settings, model)
+
+    def rule(book: StageBook, now: Any) -> tuple[Decision, ...]:
+        if book.stage(chosen) is None:
+            return moves.enter(book, chosen, now, reason)
+        if book.stage(chosen) is Stage.PRODUCTION:
+            raise StageError(
+                f"{chosen} is in production; live trading needs an exchange, and none can be configured yet. Nothing was changed"
+            )
+        return moves.promote(book, chosen, now, reason)
+
+    _move(ctx, rule, as_json)
+
+
+@click.command()
+@model_argument
+@reason_option
+@as_json_option
+@click.pass_context
+def demote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
+    """Move a model one stage down: live to production, production to the sandbox."""
+    from cappuccino.registry import moves
+
+    settings = settings_of(ctx)
+    chosen = _known(warehouse_of(settings), settings, model)
+    _move(ctx, lambda book, now: moves.demote(book, chosen, now, reason), as_json)
+
+
+@click.command()
+@model_argument
+@reason_option
+@as_json_option
+@click.pass_context
+def retire(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
+    """Take a model out for good; only a rollback can bring a former production model back."""
+    from cappuccino.registry import moves
+
+    settings = settings_of(ctx)
+    chosen = _known(warehouse_of(settings), settings, model)
+    _move(ctx, lambda book, now: moves.retire(book, chosen, now, reason), as_json)
+
+
+def _known(warehouse: Warehouse, settings: Settings, text: str) -> ModelId:
+    """Return the model that `text` names, once it is sure that it exists and its files are whole."""
+    from cappuccino.registry.artifacts import folder_of, load
+    from cappuccino.registry.identity import ModelId
+
+    model = ModelId.parse(text)
+    rows = warehouse.query(
+        "select study || '/' || trial as model, state from lab.trials where artifact is not null order by score desc"
+    )
+    if str(model) not in rows["model"].to_list():
+        some = ", ".join(rows["model"].head(5)) or "none yet"
+        raise UnknownName(f"no trained model {model}; models are named STUDY/TRIAL, the best are: {some}")
+    load(folder_of(settings.artifacts, model), model)
+    return model
+
+
+def _move(ctx: click.Context, rule: Callable[[StageBook, Any], tuple[Decision, ...]], as_json: bool) -> None:
+    from cappuccino.market.sources import present_clock
+    from cappuccino.registry.record import decide
+    from cappuccino.registry.rows import decision_row
+
+    settings = settings_of(ctx)
+    warehouse = warehouse_of(settings)
+    with warehouse.read() as reader:
+        now = present_clock(reader).now()
+    made = decide(warehouse, lambda book: rule(book, now))
+    if as_json:
+        click.echo(json_text([decision_row(decision) for decision in made]))
+        return
+    for d in made:
+        click.echo(f"{d.model}: {d.from_stage or 'new'} -> {d.to_stage} ({d.reason})")

@@ -1,0 +1,252 @@
+"""The commands that need Dagster: run, materialize, assets, ui."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import dagster as dg
+import polars as pl
+
+from cappuccino.commands.common import as_json_option, json_text, settings_of, show, warehouse_of
+from cappuccino.errors import ConfigError, UnknownName, UsageError
+from cappuccino.settings import Settings, differences, utc
+from cappuccino.store.warehouse import Reader
+from dagster_project.definitions import build_definitions
+from dagster_project.instance import prepare_home
+from dagster_project.materialization import materializer
+from dagster_project.pipeline import run_pipeline
+
+
+@click.command()
+@click.option("--source", type=click.Choice(["simulated", "files"]), help="Where bars come from [default: simulated].")
+@click.option("--path", type=click.Path(path_type=Path), help="File or folder for --source files.")
+@click.option(
+    "--symbols",
+    help="Comma-separated pairs, such as BTC/USD,ETH/USD [default: all of a file, else the configured].",
+)
+@click.option("--from", "start", help="First day (UTC).")
+@click.option("--to", "end", help="End of the record (UTC), exclusive.")
+@click.option("--trials", type=int, help="Most trials of the study, up to 1000.")
+@click.option("--timeframe-trials", type=int, help="Trials of the timeframe search, up to 100.")
+@click.option("--workers", type=int, help="Trials at the same time.")
+@click.option("--seed", type=int, help="Seed of market and training.")
+@as_json_option
+@click.pass_context
+def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Run the whole life of a model: bars, checks, features, timeframe search, trials, arena, sandbox, production.
+
+    Without options on the simulated market, in about four minutes. The end of the record is held back from training, for
+    sandbox and production to trade.
+    """
+    started_s = time.monotonic()
+    settings = settings_of(ctx, overrides_of(**options))
+    settings.warehouse.mkdir(parents=True, exist_ok=True)
+
+    def say(line: str) -> None:
+        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
+
+    for line in introduction(settings):
+        say(line)
+    with materializer(settings) as runs:
+        run_pipeline(settings, runs, say)
+    with warehouse_of(settings).read() as reader:
+        outcome = _outcome(reader)
+    report = (settings.warehouse / "report.html").absolute()
+    if as_json:
+        plain = {name: frame.to_dicts() for name, frame in outcome.items()}
+        click.echo(
+            json_text(
+                {
+                    **plain,
+                    "report": report,
+                    "simulated": settings.is_simulated,
+                    "seconds": time.monotonic() - started_s,
+                }
+            )
+        )
+        return
+    label = " (simulated market)" if settings.is_simulated else ""
+    show(outcome["stages"], f"Stages{label}", as_json=False, empty="no model was trained")
+    empty = f"nobody has got there; a model has to beat {settings.arena.streak} others in a row in the arena"
+    show(
+        outcome["production"],
+        f"Production on paper beside the baselines, same bars and costs{label}",
+        as_json=False,
+        empty=empty,
+    )
+    click.echo(f"Report: {report}")
+    say("done")
+
+
+def overrides_of(
+    source: str | None,
+    path: Path | None,
+    symbols: str | None,
+    start: str | None,
+    end: str | None,
+    trials: int | None,
+    timeframe_trials: int | None,
+    workers: int | None,
+    seed: int | None,
+) -> dict[str, dict[str, Any]]:
+    """Return the settings that `run`'s options change."""
+    if path is not None and source is None:
+        source = "files"
+    chosen: dict[str, dict[str, Any]] = {
+        "market": {
+            "source": source,
+            "path": path,
+            "symbols": _symbols(source, path, symbols),
+            "start": utc(start) if start else None,
+            "end": utc(end) if end else None,
+        },
+        "simulated": {"seed": seed},
+        "training": {"trials": trials, "workers": workers, "seed": seed},
+        "timeframe": {"trials": timeframe_trials},
+    }
+    used = {group: {key: value for key, value in keys.items() if value is not None} for group, keys in chosen.items()}
+    return {group: keys for group, keys in used.items() if keys}
+
+
+def _symbols(source: str | None, path: Path | None, symbols: str | None) -> tuple[str, ...] | None:
+    if symbols:
+        return tuple(symbol.strip() for symbol in symbols.split(","))
+    if source == "files" and path is not None:
+        from cappuccino.market.files import FileSource
+
+        return FileSource(path).symbols()
+    return None
+
+
+def introduction(settings: Settings) -> list[str]:
+    """Return what the user should know before it starts."""
+    market = (
+        "SIMULATED market: no bar of it ever traded" if settings.is_simulated else f"bars of {settings.market.path}"
+    )
+    lines = [f"Cappuccino, profile {settings.profile}, {market}, paper money only"]
+    changed = differences(settings)
+    if changed:
+        lines.append(f"profile {settings.profile} shrinks the specification's numbers:")
+        lines += [f"  {key}: {_short(used)} instead of {_short(specified)}" for key, specified, used in changed]
+    return lines
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "the record's own end"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _outcome(reader: Reader) -> dict[str, pl.DataFrame]:
+    return {
+        "stages": reader.query(
+            """
+            select stage, count(*) as models, arg_max(study || '/' || trial, sequence) as newest_model,
+                max(since_utc) as since_utc, arg_max(reason, sequence) as reason
+            from promotion.stages group by stage
+            order by list_position(['arena', 'sandbox', 'production', 'live', 'retired'], stage)
+            """
+        ),
+        "production": reader.query(
+            """
+            select
+                if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
+                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac, trades_per_month, fees_usd
+            from lab.evaluations
+            where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
+            order by trial < 0, total_return_frac desc
+            """
+        ),
+    }
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="ASSET...")
+@click.option("--partitions", help="Days of bars, FROM..TO (both included) or one day.")
+@as_json_option
+@click.pass_context
+def materialize(ctx: click.Context, names: tuple[str, ...], partitions: str | None, as_json: bool) -> None:
+    """Materialise ASSET, such as market/bars or lab.leaderboard; the same that the Dagster UI would run."""
+    settings = settings_of(ctx)
+    known = {key.to_user_string(): key for key in _asset_keys(settings)}
+    keys = [_known(name.replace(".", "/"), known) for name in names]
+    days = _days(partitions, any(key.path == ["market", "bars"] for key in keys))
+    settings.warehouse.mkdir(parents=True, exist_ok=True)
+    with materializer(settings) as runs:
+        outcome = runs.materialize(dg.AssetSelection.assets(*keys), days)
+    done = {
+        "run": outcome.run_id,
+        "assets": [key.to_user_string() for key in keys],
+        "failed_checks": list(outcome.failed_checks),
+    }
+    if as_json:
+        click.echo(json_text(done))
+        return
+    click.echo(f"materialised {', '.join(done['assets'])} in run {outcome.run_id}")
+    for failed in outcome.failed_checks:
+        click.echo(f"check failed: {failed}", err=True)
+
+
+@click.command()
+@as_json_option
+@click.pass_context
+def assets(ctx: click.Context, as_json: bool) -> None:
+    """List the assets that can be materialised, by group."""
+    graph = build_definitions(settings_of(ctx)).resolve_asset_graph()
+    rows = [
+        {
+            "asset": key.to_user_string(),
+            "group": graph.get(key).group_name,
+            "partitions": "day" if graph.get(key).is_partitioned else "",
+            "description": (graph.get(key).description or "").strip().splitlines()[0],
+        }
+        for key in sorted(graph.materializable_asset_keys)
+    ]
+    show(pl.DataFrame(rows), "Assets", as_json=as_json)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.pass_context
+def ui(ctx: click.Context, port: int) -> None:
+    """Open the Dagster UI with this warehouse's runs; Ctrl-C ends it."""
+    settings = settings_of(ctx)
+    prepare_home(settings.warehouse)
+    root = Path(__file__).resolve().parents[1]
+    os.environ["CAPPUCCINO_WAREHOUSE"] = str(settings.warehouse.absolute())
+    os.environ["CAPPUCCINO_PROFILE"] = settings.profile
+    os.chdir(root)
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)])
+
+
+def _asset_keys(settings: Settings) -> set[dg.AssetKey]:
+    return set(build_definitions(settings).resolve_asset_graph().materializable_asset_keys)
+
+
+def _known(name: str, known: dict[str, dg.AssetKey]) -> dg.AssetKey:
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3) or sorted(known)[:5]
+    raise UnknownName(f"no asset {name!r}; did you mean {', '.join(near)}? `cappuccino assets` lists all")
+
+
+def _days(partitions: str | None, needs_days: bool) -> tuple[str, str] | None:
+    if partitions is None:
+        if needs_days:
+            raise UsageError("market/bars is partitioned by day; say which with --partitions FROM..TO")
+        return None
+    first, _, last = partitions.partition("..")
+    start, stop = utc(first), utc(last or first)
+    if stop < start:
+        raise ConfigError(f"--partitions {partitions}: the end is before the start")
+    from assets.partitions import FIRST_DAY
+
+    if f"{start:%F}" < FIRST_DAY:
+        raise UnknownName(f"partition {start:%F} does not exist; days begin with {FIRST_DAY}")
+    return f"{start:%F}", f"{stop:%F}"
