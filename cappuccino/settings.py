@@ -160,11 +160,11 @@ class TrainingSettings(Group):
     """Walk-forward folds inside the training range."""
     arena_days: float = Field(60, gt=0)
     """Last days before the present, kept from training: the arena's windows come from here."""
-    updates: int = Field(80, ge=1)
+    updates: int = Field(60, ge=1)
     """PPO updates of one training."""
     n_groups: int = Field(16, ge=1)
     """Places in history that a rollout starts from."""
-    n_accounts: int = Field(16, ge=1)
+    n_accounts: int = Field(8, ge=1)
     """Accounts that start from each place."""
     horizon: int = Field(64, ge=2)
     """Bars of a rollout."""
@@ -239,6 +239,7 @@ PROFILES: dict[Profile, dict[str, dict[str, Any]]] = {
             "n_folds": 2,
             "updates": 40,
             "n_groups": 8,
+            "n_accounts": 16,
             "horizon": 32,
             "max_width": 128,
             "arena_days": 20,
