@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,13 +14,13 @@ from cappuccino.market.interval import Interval
 from cappuccino.portfolio.measures import Measures
 from cappuccino.registry.version import code_version
 from cappuccino.rl.hyper import Hyper
-from cappuccino.search.study import StudyPlan
+from cappuccino.search.study import Pair, StudyPlan
 from cappuccino.search.suggest import Told
-from cappuccino.search.trial import TrialTask
 from cappuccino.search.workers import Ended
 from cappuccino.settings import Settings
-from cappuccino.store.warehouse import Reader, Warehouse
+from cappuccino.store.warehouse import Warehouse
 
+Row = dict[str, Any]
 TIME = pl.Datetime("us", "UTC")
 TRIAL_TYPES: dict[str, pl.DataType] = {
     "score": pl.Float64(),
@@ -40,7 +41,10 @@ class StudyBook:
         self.warehouse, self.plan, self.settings = warehouse, plan, settings
 
     def open(self) -> None:
-        """Write the study's row, or take it up again under the present cap."""
+        """Write the study's row, or take it up again under the present cap.
+
+        Others of its kind that were left in the middle are superseded.
+        """
         start, train_end, end = self.plan.span
         pair = self.plan.pairs[0] if self.plan.kind == "training" else None
         row = {
@@ -64,6 +68,15 @@ class StudyBook:
         }
         times = ("as_of_utc", "data_start_utc", "data_end_utc", "train_end_utc", "finished_at_utc")
         with self.warehouse.write() as writer:
+            writer.execute(
+                """
+                update lab.studies set state = 'superseded', finished_at_utc = $now
+                where kind = $kind and state = 'running' and study <> $study
+                """,
+                now=self.plan.as_of,
+                kind=self.plan.kind,
+                study=self.plan.study,
+            )
             writer.upsert(
                 "lab.studies",
                 pl.DataFrame(
@@ -76,94 +89,51 @@ class StudyBook:
                 ),
             )
 
-    def read(self) -> dict[int, dict[str, Any]]:
+    def read(self) -> dict[int, Row]:
         """Return the trial rows so far, by number."""
-        with self.warehouse.read() as reader:
-            return {row["trial"]: row for row in _trials(reader, self.plan.study).iter_rows(named=True)}
+        rows = self.warehouse.query(
+            "select * from lab.trials where study = $study order by trial", study=self.plan.study
+        )
+        return {row["trial"]: row for row in rows.iter_rows(named=True)}
 
-    def started(self, trial: int, task: TrialTask, interval: Interval) -> None:
-        """Record that `trial` runs, before it does."""
+    def outcomes(self) -> dict[int, tuple[str, ...]]:
+        """Return how the attempts at each trial ended, oldest first."""
+        rows = self.warehouse.query(
+            """
+            select trial, list(outcome order by attempt) as outcomes from lab.attempts
+            where study = $study group by trial
+            """,
+            study=self.plan.study,
+        )
+        return {trial: tuple(outcomes) for trial, outcomes in rows.iter_rows()}
+
+    def started(self, trial: int, pair: Pair, hyper: Hyper, seed: int) -> Row:
+        """Record that `trial` runs, before it does; returns its row."""
         row = {
+            **dict.fromkeys(TRIAL_TYPES),
             "study": self.plan.study,
             "trial": trial,
             "state": "running",
-            "interval": interval.value,
-            "lookback": task.lookback,
-            "parameters": json.dumps(task.hyper.to_dict()),
-            "seed": task.seed,
+            "interval": pair.interval.value,
+            "lookback": pair.lookback,
+            "parameters": json.dumps(hyper.to_dict()),
+            "seed": seed,
             "started_as_of_utc": self.plan.as_of,
         }
         with self.warehouse.write() as writer:
-            writer.upsert("lab.trials", _trial_frame(row))
+            writer.append("lab.trials", _trial_frame(row))
+        return row
 
     def attempted(self, ended: Ended, attempt: int, batch_size: int) -> None:
-        """Record one process's end."""
-        row = {
-            "study": self.plan.study,
-            "trial": ended.trial,
-            "attempt": attempt,
-            "outcome": ended.outcome,
-            "batch_size": batch_size,
-            "duration_s": ended.duration_s,
-            "peak_memory_mb": ended.peak_memory_mb,
-            "reason": ended.reason,
-        }
+        """Record the end of a process whose trial goes on."""
         with self.warehouse.write() as writer:
-            writer.append("lab.attempts", pl.DataFrame([row], schema_overrides={"peak_memory_mb": pl.Float64}))
+            writer.append("lab.attempts", self._attempt_frame(ended, attempt, batch_size))
 
-    def interrupted(self, trial: int, batch_size: int) -> None:
-        """Record that an earlier process of the study ended before its trial did."""
+    def ended(self, row: Row, ended: Ended, attempt: int, batch_size: int, evaluations: pl.DataFrame) -> None:
+        """Record the end of a trial and of its last process, with the measures of its folds, in one transaction."""
         with self.warehouse.write() as writer:
-            number = writer.one(
-                "select coalesce(max(attempt), 0) + 1 from lab.attempts where study = $study and trial = $trial",
-                study=self.plan.study,
-                trial=trial,
-            )
-            assert number is not None
-            row = {
-                "study": self.plan.study,
-                "trial": trial,
-                "attempt": number[0],
-                "outcome": "interrupted",
-                "batch_size": batch_size,
-                "duration_s": 0.0,
-                "peak_memory_mb": None,
-                "reason": "the study's process ended first",
-            }
-            writer.append("lab.attempts", pl.DataFrame([row], schema_overrides={"peak_memory_mb": pl.Float64}))
-
-    def n_attempts(self) -> dict[int, int]:
-        """Return how many attempts each trial has had."""
-        rows = self.warehouse.query(
-            "select trial, count(*) as n from lab.attempts where study = $study group by trial",
-            study=self.plan.study,
-        )
-        return dict(rows.iter_rows())
-
-    def ended(
-        self,
-        row: dict[str, Any],
-        ended: Ended,
-        fold_scores: tuple[float, ...],
-        evaluations: pl.DataFrame,
-        env_steps: int,
-    ) -> None:
-        """Record how a trial ended for good, with the measures of its folds, in one transaction."""
-        result = ended.result
-        state = {"complete": "complete", "pruned": "pruned"}.get(ended.outcome, "failed")
-        done = {
-            **row,
-            "state": state,
-            "score": result.score if result else None,
-            "fold_scores": list(result.fold_scores if result else fold_scores),
-            "duration_s": ended.duration_s,
-            "env_steps": env_steps if result else None,
-            "artifact": f"{self.plan.study}/{ended.trial}" if result and result.weight_sha256 else None,
-            "weight_sha256": result.weight_sha256 if result else None,
-            "reason": ended.reason or None,
-        }
-        with self.warehouse.write() as writer:
-            writer.upsert("lab.trials", _trial_frame(done))
+            writer.append("lab.attempts", self._attempt_frame(ended, attempt, batch_size))
+            writer.upsert("lab.trials", _trial_frame(row))
             if len(evaluations):
                 writer.upsert("lab.evaluations", evaluations)
 
@@ -195,12 +165,41 @@ class StudyBook:
             if len(rows):
                 writer.replace("lab.importances", rows, "study = $study", study=self.plan.study)
 
+    def _attempt_frame(self, ended: Ended, attempt: int, batch_size: int) -> pl.DataFrame:
+        row = {
+            "study": self.plan.study,
+            "trial": ended.trial,
+            "attempt": attempt,
+            "outcome": ended.outcome,
+            "batch_size": batch_size,
+            "duration_s": ended.duration_s,
+            "peak_memory_mb": ended.peak_memory_mb,
+            "reason": ended.reason,
+        }
+        return pl.DataFrame([row], schema_overrides={"peak_memory_mb": pl.Float64})
 
-def told_of(row: dict[str, Any]) -> Told:
+
+def finished_row(row: Row, ended: Ended, fold_scores: Sequence[float], env_steps: int) -> Row:
+    """Return the row of a trial that ended for good; its parameters stay what was asked for."""
+    result = ended.result
+    return {
+        **row,
+        "state": {"complete": "complete", "pruned": "pruned"}.get(ended.outcome, "failed"),
+        "score": result.score if result else None,
+        "fold_scores": list(fold_scores),
+        "duration_s": ended.duration_s,
+        "env_steps": env_steps if result else None,
+        "artifact": f"{row['study']}/{row['trial']}" if result and result.weight_sha256 else None,
+        "weight_sha256": result.weight_sha256 if result else None,
+        "reason": ended.reason or None,
+    }
+
+
+def told_of(row: Row) -> Told:
     """Return a finished trial's row as the sampler hears of it."""
     hyper = Hyper.from_dict(json.loads(row["parameters"]))
-    complete = row["state"] == "complete"
-    return Told(row["trial"], hyper, row["score"] if complete else None, tuple(row["fold_scores"] or ()))
+    scores = () if row["state"] == "failed" else tuple(row["fold_scores"])
+    return Told(row["trial"], hyper, row["score"], scores)
 
 
 def evaluation_row(
@@ -213,7 +212,7 @@ def evaluation_row(
     span: tuple[datetime, datetime],
     measures: Measures,
     paper_of: int = -1,
-) -> dict[str, Any]:
+) -> Row:
     """Return one row of lab.evaluations."""
     return {
         "study": study,
@@ -229,14 +228,10 @@ def evaluation_row(
     }
 
 
-def evaluation_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def evaluation_frame(rows: list[Row]) -> pl.DataFrame:
     """Return rows of lab.evaluations as a frame."""
     return pl.DataFrame(rows, schema_overrides={"from_utc": TIME, "to_utc": TIME}) if rows else pl.DataFrame()
 
 
-def _trials(reader: Reader, study: str) -> pl.DataFrame:
-    return reader.query("select * from lab.trials where study = $study order by trial", study=study)
-
-
-def _trial_frame(row: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame([dict.fromkeys(TRIAL_TYPES) | row], schema_overrides=TRIAL_TYPES)
+def _trial_frame(row: Row) -> pl.DataFrame:
+    return pl.DataFrame([row], schema_overrides=TRIAL_TYPES)

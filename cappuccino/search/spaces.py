@@ -18,13 +18,11 @@ REWARD_PARTS = MappingProxyType(
 """Largest weight of each part of the reward that can be ablated: it is then 0 and not searched."""
 
 
-def suggest(
-    trial: BaseTrial, max_weight: float, ablated: Collection[str] = (), max_width: int = max(WIDTHS)
-) -> Hyper:
+def suggest(trial: BaseTrial, max_weight: float, ablated: Collection[str] = (), max_width: int = max(WIDTHS)) -> Hyper:
     """Return the hyper-parameters that `trial` chooses; equal trials give equal answers.
 
-    `max_weight` is the largest share of the portfolio in one symbol, `max_width` the widest network. Raises ConfigError when `ablated` names
-    something that is no part of the reward.
+    `max_weight` is the largest share of the portfolio in one symbol, `max_width` the widest network. Raises ConfigError
+    when `ablated` names something that is no part of the reward.
     """
     unknown = sorted(set(ablated) - set(REWARD_PARTS))
     if unknown:

@@ -19,7 +19,9 @@ from cappuccino.errors import DataError, TrainingError
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.features.table import load_features
 from cappuccino.market.interval import Interval
-from cappuccino.market.panel import BarPanel, FloatArray, as_datetime
+from cappuccino.market.panel import BarPanel, FloatArray, as_datetime, as_datetime64
+from cappuccino.registry.version import code_version
+from cappuccino.search.folds import Fold, walk_forward
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader
 
@@ -32,6 +34,11 @@ class Pair:
 
     interval: Interval
     lookback: int
+
+    @property
+    def holding_bars(self) -> int:
+        """Bars that a position may reach over the end of training: a day."""
+        return self.interval.per_day
 
 
 @dataclass(frozen=True)
@@ -73,29 +80,62 @@ class StudyPlan:
         )
 
 
-def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> StudyPlan:
-    """Return the study that is due at `now`: on all bars known then, the same for the same warehouse and settings.
+def due_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> StudyPlan:
+    """Return the study to work on: the one that was left in the middle, or a new one as of `now`.
 
-    Raises DataError when there is too little data, or more of it is filled than `market.max_filled_frac`, and
+    One goes on, under its own moment, while its data are the same and not stale. Raises as `plan_study` does.
+    """
+    left = reader.one(
+        """
+        select study, as_of_utc from lab.studies
+        where kind = $kind and state = 'running' and as_of_utc >= $oldest and as_of_utc <= $now
+        order by as_of_utc desc, study limit 1
+        """,
+        kind=kind,
+        oldest=now - timedelta(days=settings.training.max_data_age_days),
+        now=now,
+    )
+    if left is not None:
+        plan = plan_study(reader, settings, kind, left[1])
+        if plan.study == left[0]:
+            return plan
+    return plan_study(reader, settings, kind, now)
+
+
+def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> StudyPlan:
+    """Return the study of all bars known at `now`; the same for the same warehouse and settings.
+
+    Raises DataError when there is too little data, or more of a fold is filled than `market.max_filled_frac`, and
     TrainingError when training has no timeframe to work on.
     """
-    pairs = _pairs(reader, settings, kind)
+    pairs = _pairs(reader, settings, kind, now)
     spec = FeatureSpec.from_settings(settings.features)
     data = {
         interval: _load(reader, settings, spec, interval, now)
         for interval in dict.fromkeys(pair.interval for pair in pairs)
     }
+    for pair in pairs:
+        _require_good_folds(data[pair.interval], pair, settings)
     fingerprint = _fingerprint(data)
     name = f"{kind}-{now:%Y%m%dT%H%M}-{_digest(fingerprint, _identity(settings, kind, pairs))}"
     cap = settings.timeframe.trials if kind == "timeframe" else settings.training.trials
     return StudyPlan(name, kind, now, cap, pairs, data, fingerprint)
 
 
-def _pairs(reader: Reader, settings: Settings, kind: Kind) -> tuple[Pair, ...]:
+def folds_of(data: StudyData, pair: Pair, n_folds: int) -> tuple[Fold, ...]:
+    """Return the folds that every trial of `pair` uses; raises DataError when there are too few bars."""
+    return walk_forward(data.train_stop, 0, n_folds, pair.lookback + pair.holding_bars)
+
+
+def _pairs(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> tuple[Pair, ...]:
     if kind == "timeframe":
         return tuple(Pair(i, n) for i in settings.timeframe.intervals for n in settings.timeframe.lookbacks)
     chosen = reader.one(
-        "select interval, lookback from lab.timeframe_choices order by decided_at_utc desc, study desc limit 1"
+        """
+        select interval, lookback from lab.timeframe_choices where decided_at_utc <= $now
+        order by decided_at_utc desc, study desc limit 1
+        """,
+        now=now,
     )
     if chosen is None:
         raise TrainingError("no timeframe has been chosen yet; materialise lab/timeframe_choices first")
@@ -104,17 +144,31 @@ def _pairs(reader: Reader, settings: Settings, kind: Kind) -> tuple[Pair, ...]:
 
 def _load(reader: Reader, settings: Settings, spec: FeatureSpec, interval: Interval, now: datetime) -> StudyData:
     panel, features = load_features(reader, settings.market.symbols, interval, spec, now)
-    start = max(0, len(panel) - settings.market.history_days * interval.per_day)
+    market = settings.market
+    since = market.start or now - timedelta(days=market.history_days)
+    start = int(np.searchsorted(panel.opened_at, as_datetime64(since)))
     panel, features = panel.rows(start, len(panel)), features[start:]
     arena_from = np.datetime64((now - timedelta(days=settings.training.arena_days)).replace(tzinfo=None), "us")
     train_stop = int(np.searchsorted(panel.closed_at, arena_from, side="right"))
-    if train_stop < 2:
-        raise DataError(
-            f"{len(panel)} {interval} bars with features leave nothing to train on before the last {settings.training.arena_days:g} days "
-            "(training.arena_days); load a longer history"
-        )
-    require_few_filled(panel, settings.market.max_filled_frac, "the study's data")
+    if not np.isfinite(features).all():
+        raise DataError(f"some {interval} bars lack features that others have; materialise features/features again")
     return StudyData(panel, features, train_stop)
+
+
+def _require_good_folds(data: StudyData, pair: Pair, settings: Settings) -> None:
+    """Raise DataError when `pair` has too few bars for its folds, or a fold too many that are filled."""
+    try:
+        folds = folds_of(data, pair, settings.training.n_folds)
+    except DataError as error:
+        raise DataError(
+            f"{pair.interval} x {pair.lookback}, before the last {settings.training.arena_days:g} days "
+            f"(training.arena_days): {error}"
+        ) from None
+    ranges = {"the training range": (0, data.train_stop)}
+    for number, fold in enumerate(folds):
+        ranges |= {f"fold {number}, training": fold.train, f"fold {number}, validation": fold.validation}
+    for what, span in ranges.items():
+        require_few_filled(data.panel.rows(*span), settings.market.max_filled_frac, what)
 
 
 def require_few_filled(panel: BarPanel, max_filled_frac: float, what: str) -> None:
@@ -138,7 +192,7 @@ def _fingerprint(data: dict[Interval, StudyData]) -> str:
 
 
 def _identity(settings: Settings, kind: Kind, pairs: tuple[Pair, ...]) -> str:
-    """Return what makes a study another one; the cap, the workers and the stop rule may change as it goes on."""
+    """Return what makes a study another one, the code too; cap, workers and stop rule may change as it goes on."""
     may_change = {
         "trials",
         "workers",
@@ -146,12 +200,14 @@ def _identity(settings: Settings, kind: Kind, pairs: tuple[Pair, ...]) -> str:
         "min_improvement",
         "retry_pause_s",
         "min_free_disk_mb",
+        "max_data_age_days",
         "checkpoint_every",
     }
     chosen = settings.model_dump(mode="json", include={"training", "timeframe", "costs", "risk", "features"})
     chosen["training"] = {key: value for key, value in chosen["training"].items() if key not in may_change}
     chosen["timeframe"].pop("trials")
-    return json.dumps([kind, [(pair.interval, pair.lookback) for pair in pairs], chosen], sort_keys=True)
+    shared = [kind, code_version(), [(pair.interval, pair.lookback) for pair in pairs], chosen]
+    return json.dumps(shared, sort_keys=True)
 
 
 def _digest(*parts: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class Told:
     score: float | None
     """None when it was pruned or failed."""
     fold_scores: tuple[float, ...] = ()
+    """As far as a pruned trial came; none of a failed one, of which nothing can be learned."""
+
+    @property
+    def is_failed(self) -> bool:
+        return self.score is None and not self.fold_scores
 
 
 def seed_of(seed: int, trial: int) -> int:
@@ -70,10 +76,12 @@ class Sampler:
     def tell(self, told: Told) -> None:
         """Add one result; call in the order of trial numbers."""
         parameters = _parameters(told.hyper, self._distributions)
-        state = TrialState.FAIL if told.score is None else TrialState.COMPLETE
-        self._study.add_trial(
-            create_trial(state=state, value=told.score, params=parameters, distributions=dict(self._distributions))
-        )
+        trial = partial(create_trial, params=parameters, distributions=dict(self._distributions))
+        if told.score is not None:
+            self._study.add_trial(trial(state=TrialState.COMPLETE, value=told.score))
+        elif told.fold_scores:
+            step, mean = len(told.fold_scores), fmean(told.fold_scores)
+            self._study.add_trial(trial(state=TrialState.PRUNED, intermediate_values={step: mean}))
 
     def ask(self, trial: int) -> Hyper:
         """Return what `trial` should try, given what was told."""
@@ -90,10 +98,10 @@ class Sampler:
 def importances(space: Space, results: list[Told]) -> Mapping[str, float]:
     """Return the share of the score's variance that each hyper-parameter explains (PED-ANOVA, Watanabe et al. 2023).
 
-    Empty with fewer than ten completed trials, of which nothing can be said.
+    Empty with fewer than ten completed trials or equal scores, of which nothing can be said.
     """
     complete = [told for told in results if told.score is not None]
-    if len(complete) < 10:
+    if len(complete) < 10 or len({told.score for told in complete}) == 1:
         return {}
     sampler = Sampler(space, seed=0, startup_trials=1)
     for told in complete:

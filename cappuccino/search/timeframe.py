@@ -5,21 +5,21 @@ from __future__ import annotations
 import polars as pl
 
 from cappuccino.errors import TrainingError
+from cappuccino.market.interval import Interval
 from cappuccino.search.study import StudyPlan
 from cappuccino.store.warehouse import Warehouse
 
 
 def best_pair(timeframes: pl.DataFrame) -> dict[str, object]:
-    """Return the row of lab.timeframes with the best mean score; ties go to the longer interval, then the shorter lookback.
+    """Return the row of lab.timeframes with the best mean score.
 
-    Raises TrainingError when no pair has a completed trial.
+    Ties go to the longer interval, then to the shorter lookback. Raises TrainingError when no pair has a completed
+    trial.
     """
     scored = timeframes.filter(pl.col("n_complete") > 0)
     if scored.is_empty():
         raise TrainingError("no timeframe trial completed; see lab.attempts for the reasons")
-    length = pl.col("interval").replace_strict(
-        {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}, return_dtype=pl.Int64
-    )
+    length = pl.col("interval").replace_strict({one.value: one.us for one in Interval}, return_dtype=pl.Int64)
     ordered = scored.sort(pl.col("mean_score"), length, -pl.col("lookback"), descending=True)
     return ordered.row(0, named=True)
 

@@ -31,8 +31,13 @@ standing as (
     select study || '/' || trial as model, stage from promotion.stages
 ),
 
-newest as (
-    select arg_max(if(winner = challenger, challenger, champion), sequence) as champion from played
+-- Only the two in front play, and who leaves never returns: the champion is the one that came first of those left.
+front as (
+    select arg_min(came.model, came.position) as champion
+    from came
+    inner join standing using (model)
+    anti join lost using (model)
+    where standing.stage = 'arena'
 )
 
 select
@@ -41,7 +46,7 @@ select
     case
         when lost.model is not null then 'eliminated'
         when standing.stage <> 'arena' then 'left'
-        when newest.champion = came.model then 'champion'
+        when front.champion = came.model then 'champion'
         else 'waiting'
     end as state,
     coalesce(won.wins, 0) as wins,
@@ -50,5 +55,5 @@ from came
 left join won using (model)
 left join lost using (model)
 left join standing using (model)
-cross join newest
+cross join front
 order by (state = 'champion') desc, wins desc, came.position

@@ -29,7 +29,7 @@ columns:
   win_rate_frac: Share of closing trades with a gain.
   profit_factor: Gains over losses of closing trades; infinite without a loss.
   turnover_per_day: Traded value over account value, per day.
-  trades_per_month: Fills per 30 days.
+  trades_per_month: Fills per month of 365/12 days.
   exposure_frac: Mean share of the value that is not cash.
   fees_usd: Fees paid.
   slippage_usd: Slippage paid.

@@ -4,7 +4,8 @@ grain: one row per study
 columns:
   study: Name of the study; with a trial number it names a model.
   kind: timeframe (cheap trials over intervals and lookbacks) or training (the winning pair only).
-  state: running, complete (cap reached), converged (stop rule) or superseded (its data changed before it ended).
+  state: running, complete (cap reached), converged (stop rule), failed (no trial
+    completed) or superseded (another one began before it ended).
   as_of_utc: Clock time of the decision to study; no later bar was seen.
   seed: Seed of the sampler and of every trial.
   trial_cap: Most trials that the study may start.
@@ -22,7 +23,7 @@ columns:
 tests:
   - unique: [study]
   - accepted: {kind: [timeframe, training]}
-  - accepted: {state: [running, complete, converged, superseded]}
+  - accepted: {state: [running, complete, converged, failed, superseded]}
 */
 create table lab.studies (
     study varchar primary key,

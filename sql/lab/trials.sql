@@ -7,7 +7,7 @@ columns:
   state: running, complete, pruned or failed.
   interval: Bar interval of the agent.
   lookback: Bars that the agent sees.
-  parameters: Hyper-parameters, as JSON.
+  parameters: Hyper-parameters as they were chosen, as JSON; lab.attempts has the minibatch that fitted into memory.
   seed: Seed of the trial.
   score: Mean walk-forward score over the folds; empty unless complete.
   fold_scores: Score of each finished fold.
@@ -22,7 +22,7 @@ tests:
   - accepted: {state: [running, complete, pruned, failed]}
   - relationship: {column: study, to: lab.studies.study}
   - expression: trial >= 0 and trial < 1000
-  - expression: state <> 'complete' or (score is not null and weight_sha256 is not null)
+  - expression: state <> 'complete' or score is not null
 */
 create table lab.trials (
     study varchar not null,

@@ -1,0 +1,55 @@
+"""A small real warehouse: six weeks of simulated hours, their features, and a chosen timeframe."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cappuccino.features.spec import FeatureSpec
+from cappuccino.features.table import build_features
+from cappuccino.market.simulated import SimulatedSource
+from cappuccino.market.sync import sync_bars
+from cappuccino.settings import Settings
+from cappuccino.store import models
+from cappuccino.store.schema import Schema
+from cappuccino.store.warehouse import Warehouse
+from tests.unit.search.fakes import NOW, settings_in
+
+SQL = Path(__file__).parents[3] / "sql"
+LATER = NOW + timedelta(days=2)
+
+
+@pytest.fixture(scope="session")
+def searched_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse file that every test of a study copies; it knows bars until two days after NOW."""
+    settings = settings_in(tmp_path_factory.mktemp("market"))
+    warehouse, schema = Warehouse(settings.database), Schema.load(SQL)
+    warehouse.migrate(schema)
+    sync_bars(warehouse, SimulatedSource(1), settings.market, NOW - timedelta(days=40), LATER, LATER)
+    choice = {"study": "timeframe-1", "interval": "1h", "lookback": 8, "score": 1.0, "n_trials": 1}
+    with warehouse.write() as writer:
+        models.build(writer, schema.models["market.bars_all"])
+        decided = pl.lit(NOW - timedelta(hours=1)).dt.cast_time_unit("us").alias("decided_at_utc")
+        writer.append("lab.timeframe_choices", pl.DataFrame([choice]).with_columns(decided))
+    spec = FeatureSpec.from_settings(settings.features)
+    build_features(warehouse, settings.market.symbols, settings.timeframe.intervals, spec, LATER)
+    return settings.database
+
+
+@pytest.fixture
+def lab(tmp_path: Path, searched_market: Path) -> Callable[..., Settings]:
+    """Return a function that copies the warehouse into a folder of its own and returns settings for it."""
+
+    def make(folder: str = "warehouse", **training: Any) -> Settings:
+        settings = settings_in(tmp_path / folder, **training)
+        settings.warehouse.mkdir()
+        shutil.copy(searched_market, settings.database)
+        return settings
+
+    return make
