@@ -35,7 +35,7 @@ class FixedClock:
         require_utc(self.at)
 
     def now(self) -> datetime:
-        return self.at
+        return require_utc(self.at)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class CappedClock:
     end: datetime
 
     def now(self) -> datetime:
-        return min(self.base.now(), self.end)
+        return min(self.base.now(), require_utc(self.end))
 
 
 def require_utc(moment: datetime) -> datetime:

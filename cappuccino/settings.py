@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -26,21 +27,25 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
+from cappuccino.clock import require_utc
 from cappuccino.errors import ConfigError
 from cappuccino.market.interval import Interval
 
 PREFIX = "CAPPUCCINO_"
 DEFAULT_FILE = Path("cappuccino.toml")
 Fraction = Annotated[float, Field(ge=0, le=1)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(require_utc)]
 
 
 class Group(BaseModel):
     """A table of the configuration file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # A NaN would pass every gate that asks whether a figure is below it.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class MarketSettings(Group):
@@ -54,9 +59,9 @@ class MarketSettings(Group):
     """The one interval that is stored; longer ones are derived from it."""
     history_days: int = Field(730, ge=1)
     """Days of bars that are kept fresh before the present."""
-    start: AwareDatetime | None = None
+    start: UtcTime | None = None
     """First bar to load; none = `history_days` before the end."""
-    end: AwareDatetime | None = None
+    end: UtcTime | None = None
     """Where the record ends, and with it the present of this warehouse; none = the wall clock, or a file's last bar."""
     max_filled_frac: Fraction = 0.01
     """Largest share of filled bars that a fold, an arena window or a feature range accepts."""
@@ -64,6 +69,11 @@ class MarketSettings(Group):
     """Largest |ln(close/previous close)| between adjacent bars before the jump check fails."""
     grace_minutes: int = Field(5, ge=0)
     """Added to two intervals before the newest bar counts as stale."""
+
+    @property
+    def max_bar_age(self) -> timedelta:
+        """Oldest that the newest bar may be, from its close on: two intervals after its open, and the grace time."""
+        return self.base_interval.duration + timedelta(minutes=self.grace_minutes)
 
     @field_validator("symbols")
     @classmethod
@@ -94,8 +104,8 @@ class FeatureSettings(Group):
     indicators: tuple[str, ...] = ("macd", "rsi_14", "cci_20", "dx_14")
     """Indicators of the pandas-ta catalogue beside open, high, low, close and volume; `name` or `name_length`."""
     extras: tuple[str, ...] = ("roc_12", "realized_volatility_24", "trend_1d")
-    """Features of our own: realized_volatility_N, volume_zscore_N, roc_N, adx_N, correlation_N, time_of_day, day_of_week,
-    trend_4h, trend_1d, regime."""
+    """Features of our own: realized_volatility_N, volume_zscore_N, roc_N, adx_N, correlation_N, time_of_day,
+    day_of_week, trend_4h, trend_1d, regime."""
 
 
 class CostSettings(Group):
@@ -259,8 +269,9 @@ class _ProfileSource(InitSettingsSource):
         profile = str(self.current_state.get("profile", "demo"))
         overrides: Mapping[str, Any] = PROFILES.get(profile, {})  # type: ignore[call-overload]
         # The demo market ends on a fixed day so that everybody gets the same agent; a real record ends where it ends.
-        market = self.current_state.get("market", {})
-        if market.get("source", "simulated") != "simulated" and "market" in overrides:
+        market = self.current_state.get("market")
+        source = market.get("source", "simulated") if isinstance(market, Mapping) else "simulated"
+        if source != "simulated" and "market" in overrides:
             overrides = {**overrides, "market": {k: v for k, v in overrides["market"].items() if k != "end"}}
         return dict(overrides)
 
@@ -278,7 +289,7 @@ class Settings(BaseSettings):
     )
 
     profile: Profile = "demo"
-    """`demo` shrinks numbers, `paper` has those of the specification, `live` may trade real money through every gate."""
+    """`demo` shrinks numbers, `paper` has those of the specification, `live` may trade real money past every gate."""
     warehouse: Path = Path("warehouse")
     """Folder of everything that is written."""
     market: MarketSettings = MarketSettings()
@@ -298,7 +309,8 @@ class Settings(BaseSettings):
         shorter = [i for i in self.timeframe.intervals if i.us % self.market.base_interval.us]
         if shorter:
             raise ValueError(
-                f"timeframe.intervals {', '.join(shorter)} cannot be derived from market.base_interval {self.market.base_interval}"
+                f"timeframe.intervals {', '.join(shorter)} cannot be derived from market.base_interval "
+                f"{self.market.base_interval}"
             )
         if self.live.enabled and self.profile != "live":
             raise ValueError(f"live.enabled needs profile = 'live', found profile {self.profile!r}")
@@ -347,21 +359,34 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
     `overrides` is nested like the file and wins. Raises ConfigError naming each wrong key.
     """
-    if file is not None and not file.is_file():
-        raise ConfigError(f"configuration file {file} does not exist; create it, or leave --config out")
-    if file is None:
-        named = os.environ.get(f"{PREFIX}CONFIG")
-        file = Path(named) if named else (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    file = chosen_file(file)
     _refuse_unknown_environment()
-    _file_in_use.clear()
     if file:
         _file_in_use["path"] = file
     try:
         return Settings(**(overrides or {}))
     except ValidationError as error:
         raise ConfigError(_explain(error, file)) from None
-    except ValueError as error:  # a broken TOML file, or a variable that is not JSON where a list is wanted
+    except SettingsError as error:
+        example = f"""{PREFIX}MARKET__SYMBOLS='["BTC/USD"]'"""
+        raise ConfigError(f"a variable cannot be read: {error}; lists in the environment are JSON: {example}") from None
+    except ValueError as error:  # a broken TOML file
         raise ConfigError(f"configuration cannot be read ({file or 'environment'}): {error}") from None
+    finally:
+        _file_in_use.clear()
+
+
+def chosen_file(file: Path | None) -> Path | None:
+    """Return the file to read: `file`, else that of CAPPUCCINO_CONFIG, else `cappuccino.toml`; None without one."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    file = file or (Path(named) if named else None)
+    if file is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not file.is_file():
+        raise ConfigError(
+            f"configuration file {file} does not exist; create it, or leave out --config and {PREFIX}CONFIG"
+        )
+    return file
 
 
 def differences(settings: Settings) -> list[tuple[str, Any, Any]]:
@@ -382,10 +407,11 @@ def _refuse_unknown_environment() -> None:
     for name, field in Settings.model_fields.items():
         known.add(f"{PREFIX}{name}".upper())
         known |= {f"{PREFIX}{name}__{path}".upper() for path in _paths(field.annotation)}
-    unknown = sorted(v for v in os.environ if v.startswith(PREFIX) and v.upper() not in known)
+    unknown = sorted(v for v in os.environ if v.upper().startswith(PREFIX) and v.upper() not in known)
     if unknown:
         raise ConfigError(
-            f"unknown environment variable {', '.join(unknown)}; keys are {PREFIX}<GROUP>__<KEY>, see `cappuccino config`"
+            f"unknown environment variable {', '.join(unknown)}; keys are {PREFIX}<GROUP>__<KEY>, "
+            "see `cappuccino config`"
         )
 
 
@@ -405,14 +431,15 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {key}; remove it or correct its name (`cappuccino config` lists all)")
         else:
-            lines.append(f"{key}: {problem['msg']} (found {problem['input']!r})"[:400])
+            # A rule between several keys names them itself; the whole table beside it would only hide that.
+            found = problem["input"]
+            shown = "" if isinstance(found, Mapping | BaseModel) else f" (found {found!r})"
+            lines.append(f"{key}: {problem['msg']}{shown}"[:400])
     return f"configuration{f' {file}' if file else ''} is wrong:\n  " + "\n  ".join(lines)
 
 
 def utc(text: str) -> datetime:
     """Return a command-line date or time as aware UTC; raises ConfigError when it is neither."""
-    from datetime import UTC
-
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

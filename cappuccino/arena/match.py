@@ -7,7 +7,7 @@ the result is that of `validation.evaluate.run` on each window alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -49,7 +49,7 @@ def play(
     pairing: Pairing,
     champion: Contestant,
     challenger: Contestant,
-    bars: Mapping[Interval, BarPanel],
+    panels: tuple[BarPanel, BarPanel],
     windows: Sequence[Window],
     rules: Rules,
     score: Score,
@@ -59,27 +59,26 @@ def play(
 ) -> MatchResult:
     """Return what came of the match over `windows`, which have one length (see `windows.draw_windows`).
 
-    `bars` holds a panel for each side's interval that reaches back far enough before the first window for its
+    `panels` are the champion's and the challenger's bars; each reaches back far enough before the first window for
     lookback and features. Raises DataError when it does not, or ends before a window does.
     """
-    ours = window_scores(champion, bars, windows, rules, score, cash_usd)
-    theirs = window_scores(challenger, bars, windows, rules, score, cash_usd)
+    ours = window_scores(champion, panels[0], windows, rules, score, cash_usd)
+    theirs = window_scores(challenger, panels[1], windows, rules, score, cash_usd)
     scores = tuple(WindowScore(start, stop, a, b) for (start, stop), a, b in zip(windows, ours, theirs, strict=True))
     return MatchResult(pairing, score, scores, played_at)
 
 
 def window_scores(
     contestant: Contestant,
-    bars: Mapping[Interval, BarPanel],
+    panel: BarPanel,
     windows: Sequence[Window],
     rules: Rules,
     score: Score,
     cash_usd: float,
 ) -> list[float]:
     """Return one side's score in each window."""
-    if contestant.interval not in bars:
-        raise DataError(f"a contestant trades {contestant.interval}, but there are bars of {', '.join(bars)} only")
-    panel = bars[contestant.interval]
+    if contestant.interval != panel.interval:
+        raise DataError(f"a contestant trades {contestant.interval}, but there are bars of {panel.interval} only")
     starts, n_steps = _rows(panel, windows, contestant.lookback)
     equity = _equity(contestant.policy(panel), panel, starts, n_steps, rules, cash_usd)
     return [

@@ -145,7 +145,7 @@ class Referee:
     def play(self, pairing: Pairing) -> MatchResult:
         """Return the match of `pairing` over windows that neither side trained on."""
         champion, challenger = fighters = self._fighter(pairing.champion), self._fighter(pairing.challenger)
-        panels = {fighter.interval: fighter.panel for fighter in fighters}
+        panels = (champion.panel, challenger.panel)
         longest = max((fighter.interval for fighter in fighters), key=lambda interval: interval.us)
         arena = self.settings.arena
         unseen_from = max(_unseen_from(fighter.agent.manifest) for fighter in fighters)
@@ -156,7 +156,7 @@ class Referee:
             arena.windows,
             arena.window_days,
             longest,
-            mostly_traded(panels.values(), self.settings.market.max_filled_frac),
+            mostly_traded(panels, self.settings.market.max_filled_frac),
         )
         cash_usd = self.settings.sandbox.cash_usd
         return play(

@@ -47,8 +47,8 @@ def build_features(
         complete = np.array(np.isfinite(values).all(axis=(1, 2)), dtype=bool)
         if not complete.any():
             raise DataError(
-                f"{len(panel)} {interval} bars are too few for features: {spec.warmup_bars(interval)} are needed before the first; "
-                "load a longer history, or take a shorter interval or features with less warm-up"
+                f"{len(panel)} {interval} bars are too few for features: {spec.warmup_bars(interval)} are needed "
+                "before the first; load a longer history, or take a shorter interval or features with less warm-up"
             )
         frame = _frame(panel, values, spec.names, complete)
         with warehouse.write() as writer:
@@ -62,13 +62,9 @@ def load_features(
 ) -> tuple[BarPanel, FloatArray]:
     """Return bars and features (T, A, F) of the bars known at `now` that have both.
 
-    Raises DataError when the table lacks the interval, a symbol or a feature.
+    Raises DataError when the table lacks the interval, a symbol, a feature or a value.
     """
-    columns = set(
-        reader.query(
-            "select column_name from information_schema.columns where table_schema = 'features' and table_name = 'features'"
-        )["column_name"]
-    )
+    columns = reader.query(f"from {TABLE} limit 0").columns
     absent = [name for name in spec.names if name not in columns]
     if absent:
         raise DataError(f"{TABLE} has no column {', '.join(absent)}; materialise features/features again")
@@ -90,8 +86,12 @@ def load_features(
     rows = frame.filter(pl.col("opened_at_utc").is_between(*_ends(panel))).with_columns(
         pl.col("symbol").replace_strict(place, return_dtype=pl.Int64).alias("place")
     )
-    ordered = rows.sort("opened_at_utc", "place").select(spec.names).to_numpy()
-    return panel, np.ascontiguousarray(ordered.reshape(len(panel), len(symbols), len(spec.names)))
+    ordered = rows.sort("opened_at_utc", "place").select(spec.names)
+    empty = [column.name for column in ordered if column.null_count()]
+    if empty:  # a column that another interval's build added
+        raise DataError(f"{TABLE} has no {interval} {', '.join(empty)}; materialise features/features again")
+    values = ordered.to_numpy().reshape(len(panel), len(symbols), len(spec.names))
+    return panel, np.ascontiguousarray(values)
 
 
 def _ends(panel: BarPanel) -> tuple[pl.Expr, pl.Expr]:

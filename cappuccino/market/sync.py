@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from cappuccino.errors import DataError
-from cappuccino.market.interval import Interval
+from cappuccino.market.interval import EPOCH, Interval
 from cappuccino.market.panel import BarPanel, panel_from_frame
 from cappuccino.market.source import BarSource
 from cappuccino.market.sources import record_end
@@ -37,19 +37,22 @@ def sync_bars(
 ) -> Synced:
     """Replace the stored bars that opened in [start, stop) and had closed at `now` by those of `source`.
 
-    Asks outside the lock, writes in one transaction. Raises DataError when the warehouse holds bars of another source
-    or base interval, or when the source has nothing there at all.
+    Asks outside the lock, writes in one transaction. Symbols that the source says nothing about keep their bars.
+    Raises DataError when the warehouse holds bars of another source or base interval, or when the source has nothing
+    there at all.
     """
     interval = market.base_interval
     stop = min(stop, interval.floor(now))
     if stop <= start:
         raise DataError(
-            f"no {interval} bar between {start:%F %R} and {stop:%F %R} UTC has closed at {now:%F %R}; choose an earlier range"
+            f"no {interval} bar between {start:%F %R} and {stop:%F %R} UTC has closed at {now:%F %R}; "
+            "choose an earlier range"
         )
     frame = source.bars(market.symbols, interval, start, stop)
     if frame.is_empty():
         raise DataError(
-            f"source {source.name} has no bars of {', '.join(market.symbols)} from {start:%F} to {stop:%F}; nothing was changed"
+            f"source {source.name} has no bars of {', '.join(market.symbols)} from {start:%F} to {stop:%F}; "
+            "nothing was changed"
         )
     rows = frame.with_columns(
         (pl.col("opened_at_utc") + interval.duration).alias("closed_at_utc"),
@@ -59,20 +62,23 @@ def sync_bars(
     synced = Synced(start, stop, len(rows), fingerprint(frame))
     with warehouse.write() as writer:
         _refuse_a_mix(writer, source.name, interval)
-        writer.replace("market.bars", rows, "opened_at_utc >= $start and opened_at_utc < $stop", start=start, stop=stop)
+        writer.replace(
+            "market.bars",
+            rows,
+            "opened_at_utc >= $start and opened_at_utc < $stop and list_contains($symbols, symbol)",
+            start=start,
+            stop=stop,
+            symbols=rows["symbol"].unique().to_list(),
+        )
         writer.append("ops.syncs", _sync_row(synced, source, market, now))
     return synced
 
 
 def first_open_to_load(market: MarketSettings, source: BarSource, now: datetime) -> datetime:
-    """Return the open of the oldest bar to keep: `market.start`, or `history_days` ago, not before the source begins."""
-    day = Interval.D1.duration
-    start = Interval.D1.floor(market.start or now - market.history_days * day)
+    """Return the midnight to load from: of `market.start`, or `history_days` ago, not before the source's first day."""
+    start = Interval.D1.floor(market.start or now - market.history_days * Interval.D1.duration)
     span = source.span()
-    if span is None or span[0] <= start:
-        return start
-    first_day = Interval.D1.floor(span[0])
-    return max(start, first_day)
+    return start if span is None else max(start, Interval.D1.floor(span[0]))
 
 
 def load_panel(
@@ -90,7 +96,7 @@ def load_panel(
         """,
         interval=interval.value,
         now=now,
-        start=start or datetime.min.replace(year=1971, tzinfo=now.tzinfo),
+        start=start or EPOCH,
     )
     return panel_from_frame(frame, symbols, interval)
 
@@ -116,8 +122,8 @@ def _refuse_a_mix(writer: Writer, source: str, interval: Interval) -> None:
     if other:
         minutes = other[1] // 60_000_000
         raise DataError(
-            f"this warehouse holds {minutes}-minute bars of source '{other[0]}', not {interval} bars of '{source}'; bars of two kinds "
-            "never mix. Choose another folder with --warehouse, or delete this one"
+            f"this warehouse holds {minutes}-minute bars of source '{other[0]}', not {interval} bars of '{source}'; "
+            "bars of two kinds never mix. Choose another folder with --warehouse, or delete this one"
         )
 
 

@@ -104,8 +104,8 @@ def rollback(
 ) -> tuple[Decision, ...]:
     """The model in production gives way to the one that was there before it.
 
-    Again: to the one before that. With production empty, the last model that gave it up comes back. Raises
-    StageError when there is none.
+    Again: to the one before that. With production empty, the last model that was replaced there comes back; whoever
+    was retired by name does not. Raises StageError when there is none.
     """
     if book.predecessor is None:
         raise StageError("nothing to roll back to: no model has given up production yet")

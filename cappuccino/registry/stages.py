@@ -108,7 +108,7 @@ class StageBook:
     latest: Mapping[ModelId, Decision] = field(default_factory=dict)
     """The last decision on each model."""
     former: tuple[ModelId, ...] = ()
-    """Models that gave production up and were not rolled back from; the last one is the next rollback's."""
+    """Models that were replaced in production and not rolled back to; the last one is the next rollback's."""
 
     def stage(self, model: ModelId) -> Stage | None:
         """Return the stage of `model`; None when it has never entered."""
@@ -194,14 +194,14 @@ def _move(decision: Decision, holders: dict[Stage, ModelId | None]) -> None:
 
 
 def _remember(decision: Decision, former: list[ModelId]) -> None:
-    """Keep the succession in production; whoever was rolled back from is no place to go back to."""
+    """Keep the succession in production; who was rolled back from, or retired by name, is no place to go back to."""
     if decision.action is Action.ROLLBACK:
         if decision.to_stage is Stage.PRODUCTION:
             if not former or former[-1] != decision.model:
                 due = former[-1] if former else "nobody"
                 raise StageError(f"cannot roll back to {decision.model}: the predecessor in production is {due}")
             former.pop()
-    elif decision.from_stage is Stage.PRODUCTION and decision.to_stage is Stage.RETIRED:
+    elif decision.from_stage is Stage.PRODUCTION and decision.action is Action.REPLACE:
         former.append(decision.model)
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from cappuccino.market.interval import Interval
-from cappuccino.market.panel import FloatArray, as_datetime64
+from cappuccino.market.panel import FloatArray
 from cappuccino.market.sync import load_panel
 from cappuccino.portfolio.measures import Activity, Measures, measure
 from cappuccino.risk.rules import Rules
 from cappuccino.search.book import evaluation_frame, evaluation_row
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse
+from cappuccino.trading.paper import first_decision
 from cappuccino.validation.baselines import BASELINES, benchmark_returns, run_baselines
 
 MIN_BARS = 2
@@ -23,7 +24,8 @@ MIN_BARS = 2
 def appraise_production(warehouse: Warehouse, settings: Settings, now: datetime) -> int:
     """Store the paper measures of the model in production and of every baseline over its account's life.
 
-    Returns the rows written, 0 while there is no production or it has traded fewer than two bars.
+    Returns the rows written, 0 while there is no production or it has traded fewer than two bars. At a moment before
+    the account's newest bar, as in a run that is repeated, the later figures stand.
     """
     with warehouse.read() as reader:
         model = reader.query(
@@ -36,11 +38,13 @@ def appraise_production(warehouse: Warehouse, settings: Settings, now: datetime)
         if model.is_empty():
             return 0
         account = model.row(0, named=True)
+        if account["traded_until_utc"] > now:
+            return 0
         interval, symbols = Interval(account["interval"]), tuple(account["symbols"])
-        panel = load_panel(reader, symbols, interval, min(now, account["traded_until_utc"]))
+        panel = load_panel(reader, symbols, interval, account["traded_until_utc"])
         own = _own_record(reader, account)
-    start = int(np.searchsorted(panel.closed_at, as_datetime64(account["opened_at_utc"]), side="right")) - 1
-    if len(panel) - start - 1 < MIN_BARS or start < 0:
+    start = first_decision(panel, account["opened_at_utc"])
+    if len(panel) - start - 1 < MIN_BARS:
         return 0
     benchmark = benchmark_returns(panel, start, len(panel))
     span = (account["opened_at_utc"], account["traded_until_utc"])
@@ -50,9 +54,8 @@ def appraise_production(warehouse: Warehouse, settings: Settings, now: datetime)
             *key, "agent", "paper", 0, interval, span, own_measures(own, benchmark, interval), paper_of=key[1]
         )
     ]
-    cash_usd = settings.sandbox.cash_usd
     rules = Rules.of(settings.risk, settings.costs)
-    episode = run_baselines(panel, start, len(panel), rules, seed=settings.training.seed, cash_usd=cash_usd)
+    episode = run_baselines(panel, start, len(panel), rules, seed=settings.training.seed, cash_usd=own[2])
     for n, name in enumerate(BASELINES):
         measures = episode.measures(n, benchmark)
         rows.append(evaluation_row(key[0], -1, name, "paper", 0, interval, span, measures, paper_of=key[1]))

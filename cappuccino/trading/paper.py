@@ -14,6 +14,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from cappuccino.errors import DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, as_datetime, as_datetime64
 from cappuccino.market.sync import load_panel
@@ -58,12 +59,9 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
     with warehouse.read() as reader:
         accounts = open_paper_accounts(reader, settings.sandbox.cash_usd)
         agents = {a.model: Agent.load(settings.artifacts, a.model) for a in accounts}
-        panels = _panels(reader, list(agents.values()), now)
-    traded = [
-        done
-        for account in accounts
-        if (done := catch_up(account, agents[account.model], panels[_market(agents[account.model])], rules)) is not None
-    ]
+        panels = _panels(reader, accounts, agents, now)
+    caught_up = (catch_up(a, agents[a.model], panels[_market(agents[a.model])], rules) for a in accounts)
+    traded = [done for done in caught_up if done is not None]
     with warehouse.write() as writer:
         for done in traded:
             writer.append("desk.equity", done.equity)
@@ -73,28 +71,36 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
 
 
 def open_paper_accounts(reader: Reader, cash_usd: float) -> list[PaperAccount]:
-    """Return the account of every model in sandbox or production; a new one opens at the moment of its promotion."""
+    """Return the account of every model in sandbox or production; a new one opens when the model comes to the desk."""
     rows = reader.query(
         """
+        with arrived as (
+            select study, trial, arg_max(decided_at_utc, sequence) as arrived_at_utc
+            from promotion.decisions
+            where to_stage in ('sandbox', 'production')
+                and coalesce(from_stage, '') not in ('sandbox', 'production')
+            group by study, trial
+        )
         select
-            promotion.stages.study, promotion.stages.trial, stage, since_utc,
+            arrived.study, arrived.trial, stage, arrived_at_utc,
             desk.accounts.opened_at_utc, desk.accounts.traded_until_utc, desk.accounts.cash_usd, desk.accounts.state
         from promotion.stages
+        inner join arrived using (study, trial)
         -- Who comes back from outside the desk starts anew: it held nothing meanwhile.
         left join desk.accounts
-            on desk.accounts.study = promotion.stages.study
-            and desk.accounts.trial = promotion.stages.trial
-            and (from_stage in ('sandbox', 'production') or opened_at_utc >= since_utc)
+            on desk.accounts.study = arrived.study
+            and desk.accounts.trial = arrived.trial
+            and desk.accounts.opened_at_utc >= arrived_at_utc
         where stage in ('sandbox', 'production')
-        order by promotion.stages.study, promotion.stages.trial
+        order by arrived.study, arrived.trial
         """
     )
     return [
         PaperAccount(
             model=ModelId(row["study"], row["trial"]),
             stage=row["stage"],
-            opened_at=row["opened_at_utc"] or row["since_utc"],
-            traded_until=row["traded_until_utc"] or row["since_utc"],
+            opened_at=row["opened_at_utc"] or row["arrived_at_utc"],
+            traded_until=row["traded_until_utc"] or row["arrived_at_utc"],
             cash_usd=row["cash_usd"] or cash_usd,
             state=Accounts.from_rows([json.loads(row["state"])]) if row["state"] else None,
         )
@@ -103,9 +109,12 @@ def open_paper_accounts(reader: Reader, cash_usd: float) -> list[PaperAccount]:
 
 
 def catch_up(account: PaperAccount, agent: Agent, panel: BarPanel, rules: Rules) -> Traded | None:
-    """Trade the bars of `panel` that closed after `account.traded_until`; None when there is no such bar."""
-    start = int(np.searchsorted(panel.closed_at, as_datetime64(account.traded_until), side="right")) - 1
-    if start < 0 or start + 2 > len(panel):
+    """Trade the bars of `panel` that opened at `account.traded_until` or later; None when there is none yet.
+
+    Raises DataError when the panel begins too late.
+    """
+    start = first_decision(panel, account.traded_until)
+    if start + 2 > len(panel):
         return None
     episode = run(
         agent.policy(panel),
@@ -124,6 +133,21 @@ def catch_up(account: PaperAccount, agent: Agent, panel: BarPanel, rules: Rules)
     )
 
 
+def first_decision(panel: BarPanel, moment: datetime) -> int:
+    """Return the row at whose close an account that is there from `moment` on decides first.
+
+    An account that opens inside a bar waits for its close: the bar's open is a price of before. The row may lie behind
+    the end of the panel. Raises DataError when the bar lies before its beginning.
+    """
+    row = int(np.searchsorted(panel.closed_at, as_datetime64(moment)))
+    if panel.opened_at[0] >= as_datetime64(moment):
+        raise DataError(
+            f"an account trades {panel.interval} bars of {', '.join(panel.symbols)} from {moment:%F %R} UTC on, "
+            f"but they begin at {panel.opened_at[0]}; sync the days before"
+        )
+    return row
+
+
 Market = tuple[Interval, tuple[str, ...]]
 
 
@@ -131,16 +155,22 @@ def _market(agent: Agent) -> Market:
     return agent.interval, agent.symbols
 
 
-def _panels(reader: Reader, agents: list[Agent], now: datetime) -> Mapping[Market, BarPanel]:
-    """Return one panel for each market that the agents trade, shared by all on it."""
-    return {market: load_panel(reader, market[1], market[0], now) for market in {_market(agent) for agent in agents}}
+def _panels(
+    reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Agent], now: datetime
+) -> Mapping[Market, BarPanel]:
+    """Return one panel for each market that the agents trade, with all that its oldest account has ever needed."""
+    starts: dict[Market, datetime] = {}
+    for account in accounts:
+        agent = agents[account.model]
+        start = account.opened_at - agent.history_bars * agent.interval.duration
+        starts[_market(agent)] = min(start, starts.get(_market(agent), start))
+    return {market: load_panel(reader, market[1], market[0], now, start) for market, start in starts.items()}
 
 
 def _equity_rows(account: PaperAccount, panel: BarPanel, episode: EpisodeResult) -> pl.DataFrame:
-    opening = max(int(np.searchsorted(panel.closed_at, as_datetime64(account.opened_at), side="right")) - 1, 0)
-    first = int(np.searchsorted(panel.closed_at, episode.closed_at[0])) + 1
-    growth = (panel.close[first:] / panel.close[opening]).mean(axis=1)
-    n_bars = len(growth)
+    n_bars = len(episode.closed_at) - 1
+    opening = panel.close[first_decision(panel, account.opened_at)]
+    growth = (panel.close[len(panel) - n_bars :] / opening).mean(axis=1)
     return _keys(account.model, n_bars).hstack(
         pl.DataFrame(
             {
@@ -176,14 +206,14 @@ def _fill_rows(account: PaperAccount, panel: BarPanel, start: int, episode: Epis
 
 
 def _account_row(account: PaperAccount) -> pl.DataFrame:
-    state = account.state.to_rows()[0] if account.state else None
+    assert account.state is not None  # it has traded
     row = {
         "study": account.model.study,
         "trial": account.model.trial,
         "opened_at_utc": account.opened_at,
         "traded_until_utc": account.traded_until,
         "cash_usd": account.cash_usd,
-        "state": json.dumps(state),
+        "state": json.dumps(account.state.to_rows()[0]),
     }
     return pl.DataFrame([row], schema_overrides={"opened_at_utc": TIME, "traded_until_utc": TIME})
 

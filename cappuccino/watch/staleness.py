@@ -11,7 +11,7 @@ from cappuccino.store.warehouse import Reader
 
 @dataclass(frozen=True)
 class Staleness:
-    """How old bars and training data are; None where there are none yet."""
+    """How far bars of every symbol and training data reach; None where there are none yet."""
 
     bars_known_until: datetime | None
     trained_until: datetime | None
@@ -22,20 +22,20 @@ class Staleness:
 def staleness(reader: Reader, settings: Settings, now: datetime) -> Staleness:
     """Return what is stale at `now`: bars after two intervals and the grace time, training data after its days."""
     market = settings.market
-    newest = reader.one(
-        "select min(known_until_utc) from market.freshness where list_contains($symbols, symbol)",
+    known = reader.query(
+        "select known_until_utc from market.freshness where list_contains($symbols, symbol)",
         symbols=list(market.symbols),
-    )
+    )["known_until_utc"].to_list()
     trained = reader.one(
         "select max(data_end_utc) from lab.studies where kind = 'training' and state in ('complete', 'converged')"
     )
-    bars_until = newest[0] if newest else None
+    # A symbol without any bar is not known until any time.
+    bars_until = min(known) if len(known) == len(market.symbols) else None
     trained_until = trained[0] if trained else None
-    patience = 2 * market.base_interval.duration + timedelta(minutes=market.grace_minutes)
     return Staleness(
         bars_until,
         trained_until,
-        bars_are_stale=bars_until is None or now - bars_until > patience,
+        bars_are_stale=bars_until is None or now - bars_until > market.max_bar_age,
         training_is_stale=trained_until is None
         or now - trained_until > timedelta(days=settings.training.max_data_age_days),
     )

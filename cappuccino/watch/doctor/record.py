@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -122,7 +122,7 @@ def bars(settings: Settings, contents: Contents, present: datetime) -> Finding:
     absent = [symbol for symbol in market.symbols if symbol not in rows["symbol"].to_list()]
     if absent:
         return fail("bars", f"none are stored of {', '.join(absent)}", f"{sync}, or change market.symbols")
-    limit = 2 * market.base_interval.duration + timedelta(minutes=market.grace_minutes)
+    limit = market.max_bar_age
     oldest = rows.filter(pl.col("symbol").is_in(market.symbols)).sort("known_until_utc", "symbol").row(0, named=True)
     until = oldest["known_until_utc"]
     behind = present - until

@@ -23,7 +23,7 @@ GLOSSARY: Final = MappingProxyType(
         "win_rate_frac": "Share of closed trades that gained.",
         "profit_factor": "All gains of closed trades over all their losses; above 1 more was won than lost.",
         "turnover_per_day": "Value traded per day over the account's value.",
-        "trades_per_month": "Fills per 30 days.",
+        "trades_per_month": "Fills per month of 365/12 days.",
         "exposure_frac": "Average share of the account that was not cash.",
         "fees_usd": "Fees paid.",
         "slippage_usd": "Money lost because fills were worse than the price that was seen.",

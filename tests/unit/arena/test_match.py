@@ -83,7 +83,7 @@ def test_windows_played_together_are_worth_what_each_is_alone() -> None:
     panel = random_panel()
     windows = draw_windows(5, START + DAY, START + 20 * DAY, 5, 3, Interval.H1)
     fake = Fake(momentum)
-    scores = window_scores(fake, {Interval.H1: panel}, windows, RULES, "log_return", 10_000.0)
+    scores = window_scores(fake, panel, windows, RULES, "log_return", 10_000.0)
     for (start, stop), score in zip(windows, scores, strict=True):
         first = (start - START) // timedelta(hours=1) - 1  # the bar that closes at `start`
         last = (stop - START) // timedelta(hours=1)
@@ -93,31 +93,31 @@ def test_windows_played_together_are_worth_what_each_is_alone() -> None:
 
 
 def test_a_match_goes_to_who_wins_most_windows() -> None:
-    bars = {Interval.H1: rising_panel(Interval.H1, 0.02)}
-    up = play(PAIRING, INVESTED, IDLE, bars, first_days(3), RULES, "log_return", START)
+    panel = rising_panel(Interval.H1, 0.02)
+    up = play(PAIRING, INVESTED, IDLE, (panel, panel), first_days(3), RULES, "log_return", START)
     assert (up.winner, up.champion_wins, up.challenger_wins) == (PAIRING.champion, 3, 0)
-    bars = {Interval.H1: rising_panel(Interval.H1, -0.02)}
-    down = play(PAIRING, INVESTED, IDLE, bars, first_days(3), RULES, "log_return", START)
+    panel = rising_panel(Interval.H1, -0.02)
+    down = play(PAIRING, INVESTED, IDLE, (panel, panel), first_days(3), RULES, "log_return", START)
     assert (down.winner, [w.challenger_score for w in down.windows]) == (PAIRING.challenger, [0.0, 0.0, 0.0])
 
 
 def test_a_contestant_against_itself_draws() -> None:
-    result = play(PAIRING, INVESTED, INVESTED, {Interval.H1: random_panel()}, first_days(5), RULES, "sharpe", START)
+    result = play(PAIRING, INVESTED, INVESTED, (random_panel(), random_panel()), first_days(5), RULES, "sharpe", START)
     assert result.winner is None
 
 
 def test_a_match_repeats_bit_for_bit() -> None:
-    bars = {Interval.H1: random_panel()}
-    first, again = (play(PAIRING, Fake(momentum), INVESTED, bars, first_days(5), RULES, "alpha", START) for _ in "ab")
+    panels = (random_panel(), random_panel())
+    first, again = (play(PAIRING, Fake(momentum), INVESTED, panels, first_days(5), RULES, "alpha", START) for _ in "ab")
     assert first == again
 
 
 def test_contestants_on_different_intervals_trade_the_same_time() -> None:
     # 2 % a day for two days, and both are invested from the window's first bar on.
-    bars = {i: rising_panel(i, 0.02) for i in (Interval.H1, Interval.H4)}
+    panels = (rising_panel(Interval.H1, 0.02), rising_panel(Interval.H4, 0.02))
     slow = replace(INVESTED, interval=Interval.H4)
     windows = first_days(3, days=2)
-    result = play(PAIRING, INVESTED, slow, bars, windows, FREE, "log_return", START)
+    result = play(PAIRING, INVESTED, slow, panels, windows, FREE, "log_return", START)
     assert [w.champion_score for w in result.windows] == pytest.approx([0.04] * 3, rel=1e-9)
     assert [w.challenger_score for w in result.windows] == pytest.approx([0.04] * 3, rel=1e-9)
 
@@ -130,7 +130,7 @@ def test_a_contestant_decides_only_on_bars_that_have_closed_and_on_every_one_of_
         return [0.0, 0.0]
 
     (start, stop) = first_days(1)[0]
-    window_scores(Fake(spy), {Interval.H1: random_panel()}, [(start, stop)], RULES, "log_return", 10_000.0)
+    window_scores(Fake(spy), random_panel(), [(start, stop)], RULES, "log_return", 10_000.0)
     # Row 23 closes when the window starts; the decision at row 46 is filled in the window's last bar.
     assert seen == list(range(23, 47))
 
@@ -138,8 +138,8 @@ def test_a_contestant_decides_only_on_bars_that_have_closed_and_on_every_one_of_
 def test_every_window_starts_from_the_same_cash_and_knows_nothing_of_the_others() -> None:
     panel = random_panel()
     three, one = first_days(3), first_days(3)[1:2]
-    together = window_scores(Fake(momentum), {Interval.H1: panel}, three, RULES, "log_return", 10_000.0)
-    alone = window_scores(Fake(momentum), {Interval.H1: panel}, one, RULES, "log_return", 10_000.0)
+    together = window_scores(Fake(momentum), panel, three, RULES, "log_return", 10_000.0)
+    alone = window_scores(Fake(momentum), panel, one, RULES, "log_return", 10_000.0)
     assert together[1] == pytest.approx(alone[0], abs=1e-12)
 
 
@@ -167,29 +167,29 @@ def test_sharpe_is_annualised_by_the_interval() -> None:
 
 
 def test_a_window_outside_the_bars_is_refused() -> None:
-    bars = {Interval.H1: random_panel(days=3)}
+    panel = random_panel(days=3)
     with pytest.raises(DataError, match="is not 24 bars of 1h"):
-        window_scores(IDLE, bars, first_days(1, first=3), RULES, "log_return", 1.0)
+        window_scores(IDLE, panel, first_days(1, first=3), RULES, "log_return", 1.0)
     with pytest.raises(DataError, match="is not 24 bars of 1h"):
-        window_scores(IDLE, bars, first_days(1, first=0), RULES, "log_return", 1.0)
+        window_scores(IDLE, panel, first_days(1, first=0), RULES, "log_return", 1.0)
     off_grid = [(START + 1.51 * DAY, START + 2.51 * DAY)]
     with pytest.raises(DataError, match="is not 24 bars of 1h"):
-        window_scores(IDLE, bars, off_grid, RULES, "log_return", 1.0)
+        window_scores(IDLE, panel, off_grid, RULES, "log_return", 1.0)
 
 
 def test_a_window_without_the_history_that_a_contestant_needs_is_refused() -> None:
-    bars = {Interval.H1: random_panel(days=3)}
+    panel = random_panel(days=3)
     patient = replace(IDLE, lookback=24)
-    assert window_scores(patient, bars, first_days(1), RULES, "log_return", 1.0) == [0.0]
+    assert window_scores(patient, panel, first_days(1), RULES, "log_return", 1.0) == [0.0]
     with pytest.raises(DataError, match="begins 24 bars of 1h after the panel does, but a contestant looks back 25"):
-        window_scores(replace(IDLE, lookback=25), bars, first_days(1), RULES, "log_return", 1.0)
+        window_scores(replace(IDLE, lookback=25), panel, first_days(1), RULES, "log_return", 1.0)
 
 
 def test_a_contestant_without_bars_of_its_interval_is_refused() -> None:
     with pytest.raises(DataError, match="a contestant trades 4h, but there are bars of 1h only"):
         window_scores(
             replace(IDLE, interval=Interval.H4),
-            {Interval.H1: random_panel()},
+            random_panel(),
             first_days(1),
             RULES,
             "alpha",

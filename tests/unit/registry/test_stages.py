@@ -87,12 +87,12 @@ def test_rollback_goes_back_one_model_at_a_time() -> None:
         moves.rollback(book, NOW, "and A")
 
 
-def test_rollback_after_the_operator_retired_production_brings_that_model_back() -> None:
+def test_rollback_after_the_operator_retired_production_brings_the_one_before_it() -> None:
     book = succession()
-    book = book.apply(*moves.retire(book, C, NOW, "by mistake"))
+    book = book.apply(*moves.retire(book, C, NOW, "its files are damaged"))
     assert book.production is None
-    book = book.apply(*moves.rollback(book, NOW, "undo"))
-    assert (book.production, book.predecessor) == (C, B)
+    book = book.apply(*moves.rollback(book, NOW, "go on with the one before"))
+    assert (book.production, book.predecessor) == (B, A)
 
 
 def test_half_a_rollback_is_refused() -> None:

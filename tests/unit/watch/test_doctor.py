@@ -180,9 +180,10 @@ def test_a_running_study_is_named_by_its_process(tmp_path: Path) -> None:
     assert record.training(chosen).status == "ok"
 
 
-@pytest.mark.parametrize(("age_minutes", "status"), [(0, "ok"), (35, "ok"), (36, "warn")])
+@pytest.mark.parametrize(("age_minutes", "status"), [(0, "ok"), (20, "ok"), (21, "warn")])
 def test_bars_are_stale_after_two_intervals_and_the_grace_time(tmp_path: Path, age_minutes: int, status: str) -> None:
     chosen = settings_of(tmp_path, market={"symbols": ["BTC/USD"]})
+    # A 15m bar that closed 20 minutes ago opened 35 minutes ago: two intervals and five minutes.
     finding = record.bars(chosen, contents({"BTC/USD": NOW - timedelta(minutes=age_minutes)}), NOW)
     assert finding.status == status
 

@@ -112,7 +112,7 @@ def test_the_page_tells_stages_verdicts_matches_and_checks(busy_page: Page) -> N
         "1 in production, 1 in sandbox, 17 in arena; 1 retired.",
         "2.0 days in the sandbox: -0.40 % against +2.13 %",
         "20 models entered the arena",
-        "2 wait, 15 are eliminated for good, 3 left by promotion or retirement.",
+        "1 wait, 15 are eliminated for good, 3 left by promotion or retirement.",
         "15 matches, the newest first",
         "1h bars with a lookback of 24 won; training uses them.",
         "0 checks fail and block what follows, 1 warn.",

@@ -1,0 +1,113 @@
+"""Rows of a study and the folder of an untrained model, as a training would have left them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from cappuccino.features.scaler import Scaler
+from cappuccino.features.spec import FeatureSpec
+from cappuccino.market.interval import Interval
+from cappuccino.registry import artifacts
+from cappuccino.registry.identity import ModelId
+from cappuccino.registry.manifest import Manifest, ManifestFeatures
+from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.model import Policy
+from cappuccino.rl.runner import policy_shape
+from cappuccino.store.warehouse import Writer
+from tests.unit.small_market import DAY, SYMBOLS
+
+SPEC = FeatureSpec((), ("roc_12",))
+TIME = pl.Datetime("us", "UTC")
+
+
+def save_model(
+    root: Path,
+    model: ModelId,
+    train_end: datetime,
+    *,
+    interval: Interval = Interval.H1,
+    lookback: int = 6,
+    symbols: tuple[str, ...] = SYMBOLS,
+) -> Manifest:
+    """Store a network of random weights; its seed is the trial, so equal trials are equal models."""
+    hyper = Hyper(width=16, no_trade_band=0.0)
+    n_features = len(SPEC.names)
+    generator = torch.Generator().manual_seed(model.trial)
+    policy = Policy(policy_shape(len(symbols), n_features, lookback, hyper), generator)
+    shape = (len(symbols), n_features)
+    # Scales that are too small make an untrained network restless.
+    scaler = Scaler(np.zeros(shape), np.full(shape, 1e-3), SPEC.names, symbols)
+    manifest = Manifest(
+        study=model.study,
+        trial=model.trial,
+        hyper=dict(hyper.to_dict()),
+        features=ManifestFeatures(SPEC.indicators, SPEC.extras, SPEC.names),
+        scaler=scaler.to_dict(),
+        symbols=symbols,
+        interval=interval,
+        lookback=lookback,
+        data_start=train_end - 30 * DAY,
+        data_end=train_end + 30 * DAY,
+        train_start=train_end - 30 * DAY,
+        train_end=train_end,
+        data_fingerprint="f",
+        code_version="1",
+        learner="none",
+        simulated=True,
+        metrics={},
+    )
+    return artifacts.save(artifacts.folder_of(root, model), manifest, policy.state_dict())
+
+
+def add_study(writer: Writer, study: str, as_of: datetime, **changes: Any) -> None:
+    """Append a completed training study that looked at all data until `as_of`."""
+    row = {
+        "study": study,
+        "kind": "training",
+        "state": "complete",
+        "as_of_utc": as_of,
+        "seed": 7,
+        "trial_cap": 9,
+        "symbols": list(SYMBOLS),
+        "interval": "1h",
+        "lookback": 6,
+        "is_simulated": True,
+        "data_start_utc": as_of - 60 * DAY,
+        "data_end_utc": as_of,
+        "train_end_utc": as_of - 30 * DAY,
+        "data_fingerprint": "f",
+        "code_version": "1",
+        "settings": "{}",
+        "finished_at_utc": None,
+    }
+    writer.append("lab.studies", pl.DataFrame([row | changes], schema_overrides={"finished_at_utc": TIME}))
+
+
+def add_trial(writer: Writer, model: ModelId, score: float | None = 0.5, state: str = "complete") -> None:
+    """Append a trial that completed with `score`, or did not."""
+    done = state == "complete"
+    row = {
+        "study": model.study,
+        "trial": model.trial,
+        "state": state,
+        "interval": "1h",
+        "lookback": 6,
+        "parameters": "{}",
+        "seed": model.trial,
+        "score": score if done else None,
+        "fold_scores": [score] if done else None,
+        "started_as_of_utc": datetime.fromisoformat("2025-01-01T00:00Z"),
+        "duration_s": 1.0,
+        "env_steps": 1,
+        "artifact": str(model) if done else None,
+        "weight_sha256": "ab" if done else None,
+        "reason": None if done else "it was hopeless",
+    }
+    types = {"score": pl.Float64, "fold_scores": pl.List(pl.Float64)}
+    writer.append("lab.trials", pl.DataFrame([row], schema_overrides=types))
