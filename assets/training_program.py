@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, open_dagster_pipes
 
 from cappuccino.errors import CappuccinoError
 from cappuccino.search.coordinator import run_study
@@ -33,7 +33,7 @@ def main(request_file: str) -> int:
             say(f"error: {error}")
             # The asset raises it again, in its own class, for the run to show.
             pipes.report_custom_message({"error": str(error), "class": type(error).__name__})
-            return 0 if PipesEnvVarParamsLoader().is_dagster_pipes_process() else error.exit_code
+            return 0 if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ else error.exit_code
         pipes.report_custom_message(summary.as_metadata())
     return 0
 

@@ -1,4 +1,4 @@
-"""The `cappuccino` command. Each command lives in a module that is imported when it is called, so that help is instant."""
+"""The `cappuccino` command. Each command's module is imported when it is called, so that help is instant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS = {
     ),
     "rollback": (
         "cappuccino.commands.models:rollback",
-        "Put production's predecessor back, as a recorded decision.",
+        "Put the model that was in production before back there.",
     ),
     "promote": ("cappuccino.commands.models:promote", "Move a model one stage up."),
     "demote": ("cappuccino.commands.models:demote", "Move a model one stage down."),

@@ -1,4 +1,4 @@
-"""The commands that need Dagster: run, materialize, assets, ui."""
+"""The commands that need Dagster: run, materialize, assets, ui. They import it late, so that help is instant."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import dagster as dg
-import polars as pl
 
-from cappuccino.commands.common import as_json_option, json_text, settings_of, show, warehouse_of
+from cappuccino.commands.common import as_json_option, json_text, market_label, settings_of, show, warehouse_of
 from cappuccino.errors import ConfigError, UnknownName, UsageError
-from cappuccino.settings import Settings, differences, utc
-from cappuccino.store.warehouse import Reader
-from dagster_project.definitions import build_definitions
-from dagster_project.instance import prepare_home
-from dagster_project.materialization import materializer
-from dagster_project.pipeline import run_pipeline
+from cappuccino.settings import PREFIX, Settings, chosen_file, differences, utc
+
+if TYPE_CHECKING:
+    import dagster as dg
+    import polars as pl
+
+    from cappuccino.store.warehouse import Reader
+
+BARS = "market/bars"
 
 
 @click.command()
@@ -39,11 +40,14 @@ from dagster_project.pipeline import run_pipeline
 @as_json_option
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Run the whole life of a model: bars, checks, features, timeframe search, trials, arena, sandbox, production.
+    """Run the whole life of a model: bars to a production agent on paper.
 
-    Without options on the simulated market, in about four minutes. The end of the record is held back from training, for
-    sandbox and production to trade.
+    Bars, checks, features, timeframe search, trials, arena, sandbox, production; without options on the simulated
+    market, in about four minutes. The end of the record is held back from training for sandbox and production to trade.
     """
+    from dagster_project.materialization import materializer
+    from dagster_project.pipeline import run_pipeline
+
     started_s = time.monotonic()
     settings = settings_of(ctx, overrides_of(**options))
     settings.warehouse.mkdir(parents=True, exist_ok=True)
@@ -56,7 +60,7 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     with materializer(settings) as runs:
         run_pipeline(settings, runs, say)
     with warehouse_of(settings).read() as reader:
-        outcome = _outcome(reader)
+        outcome, label = _outcome(reader), market_label(reader)
     report = (settings.warehouse / "report.html").absolute()
     if as_json:
         plain = {name: frame.to_dicts() for name, frame in outcome.items()}
@@ -71,7 +75,6 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
             )
         )
         return
-    label = " (simulated market)" if settings.is_simulated else ""
     show(outcome["stages"], f"Stages{label}", as_json=False, empty="no model was trained")
     empty = f"nobody has got there; a model has to beat {settings.arena.streak} others in a row in the arena"
     show(
@@ -157,7 +160,8 @@ def _outcome(reader: Reader) -> dict[str, pl.DataFrame]:
             """
             select
                 if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
-                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac, trades_per_month, fees_usd
+                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac,
+                trades_per_month, fees_usd
             from lab.evaluations
             where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
             order by trial < 0, total_return_frac desc
@@ -172,23 +176,30 @@ def _outcome(reader: Reader) -> dict[str, pl.DataFrame]:
 @as_json_option
 @click.pass_context
 def materialize(ctx: click.Context, names: tuple[str, ...], partitions: str | None, as_json: bool) -> None:
-    """Materialise ASSET, such as market/bars or lab.leaderboard; the same that the Dagster UI would run."""
+    """Materialise single assets: the same that the Dagster UI would run.
+
+    ASSET is such as market/bars or lab.leaderboard. Tables that one step makes together, as lab/trials and lab/studies,
+    come together.
+    """
+    import dagster as dg
+
+    from dagster_project.materialization import materializer
+
     settings = settings_of(ctx)
-    known = {key.to_user_string(): key for key in _asset_keys(settings)}
+    graph = _asset_graph(settings)
+    known = {key.to_user_string(): key for key in graph.materializable_asset_keys}
     keys = [_known(name.replace(".", "/"), known) for name in names]
-    days = _days(partitions, any(key.path == ["market", "bars"] for key in keys))
+    selection = dg.AssetSelection.assets(*keys).required_multi_asset_neighbors()
+    made = sorted(key.to_user_string() for key in selection.resolve(graph))
+    days = _days(partitions, BARS in made)
     settings.warehouse.mkdir(parents=True, exist_ok=True)
     with materializer(settings) as runs:
-        outcome = runs.materialize(dg.AssetSelection.assets(*keys), days)
-    done = {
-        "run": outcome.run_id,
-        "assets": [key.to_user_string() for key in keys],
-        "failed_checks": list(outcome.failed_checks),
-    }
+        outcome = runs.materialize(selection, days)
+    done = {"run": outcome.run_id, "assets": made, "failed_checks": list(outcome.failed_checks)}
     if as_json:
         click.echo(json_text(done))
         return
-    click.echo(f"materialised {', '.join(done['assets'])} in run {outcome.run_id}")
+    click.echo(f"materialised {', '.join(made)} in run {outcome.run_id}")
     for failed in outcome.failed_checks:
         click.echo(f"check failed: {failed}", err=True)
 
@@ -198,7 +209,9 @@ def materialize(ctx: click.Context, names: tuple[str, ...], partitions: str | No
 @click.pass_context
 def assets(ctx: click.Context, as_json: bool) -> None:
     """List the assets that can be materialised, by group."""
-    graph = build_definitions(settings_of(ctx)).resolve_asset_graph()
+    import polars as pl
+
+    graph = _asset_graph(settings_of(ctx))
     rows = [
         {
             "asset": key.to_user_string(),
@@ -215,18 +228,29 @@ def assets(ctx: click.Context, as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 @click.pass_context
 def ui(ctx: click.Context, port: int) -> None:
-    """Open the Dagster UI with this warehouse's runs; Ctrl-C ends it."""
+    """Open the Dagster UI on this warehouse; Ctrl-C ends it."""
+    from dagster_project.instance import prepare_home
+
     settings = settings_of(ctx)
     prepare_home(settings.warehouse)
     root = Path(__file__).resolve().parents[1]
-    os.environ["CAPPUCCINO_WAREHOUSE"] = str(settings.warehouse.absolute())
-    os.environ["CAPPUCCINO_PROFILE"] = settings.profile
+    os.environ.update(environment_of(settings, chosen_file(ctx.find_root().obj.get("config"))))
+    # workspace.yaml names its folder relative to where Dagster starts.
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)])
 
 
-def _asset_keys(settings: Settings) -> set[dg.AssetKey]:
-    return set(build_definitions(settings).resolve_asset_graph().materializable_asset_keys)
+def environment_of(settings: Settings, file: Path | None) -> dict[str, str]:
+    """Return the variables that lead a process in another folder to the same settings, read from `file`."""
+    paths = {"CONFIG": file, "WAREHOUSE": settings.warehouse, "MARKET__PATH": settings.market.path}
+    named = {f"{PREFIX}{key}": str(path.absolute()) for key, path in paths.items() if path is not None}
+    return {**named, f"{PREFIX}PROFILE": settings.profile}
+
+
+def _asset_graph(settings: Settings) -> Any:
+    from dagster_project.definitions import build_definitions
+
+    return build_definitions(settings).resolve_asset_graph()
 
 
 def _known(name: str, known: dict[str, dg.AssetKey]) -> dg.AssetKey:
@@ -237,9 +261,9 @@ def _known(name: str, known: dict[str, dg.AssetKey]) -> dg.AssetKey:
 
 
 def _days(partitions: str | None, needs_days: bool) -> tuple[str, str] | None:
+    if needs_days != (partitions is not None):
+        raise UsageError(f"--partitions FROM..TO says which days of {BARS}; that asset needs it, and no other has days")
     if partitions is None:
-        if needs_days:
-            raise UsageError("market/bars is partitioned by day; say which with --partitions FROM..TO")
         return None
     first, _, last = partitions.partition("..")
     start, stop = utc(first), utc(last or first)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from cappuccino.clock import Clock
-from cappuccino.errors import CappuccinoError, error_named
+from cappuccino.errors import CappuccinoError, DataError, error_named
 from cappuccino.settings import Settings
 from dagster_project.definitions import build_definitions
 from dagster_project.instance import prepare_home
+
+if TYPE_CHECKING:
+    from dagster import SerializableErrorInfo
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,20 @@ class Materializer:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.settings, self.instance = settings, instance
 
-    def run(self, job: str, clock: Clock | None = None, days: tuple[str, str] | None = None) -> Outcome:
+    def run(
+        self,
+        job: str,
+        clock: Clock | None = None,
+        days: tuple[str, str] | None = None,
+        on_step: Callable[[str, float], None] | None = None,
+    ) -> Outcome:
         """Run a job as of `clock`, for the bar partitions [first, last] where it has bars.
 
-        Raises the CappuccinoError that stopped it, CappuccinoError for failed checks that block.
+        `on_step(name, seconds)` hears of every step that succeeds. Raises the CappuccinoError that stopped it,
+        DataError for failed checks that block.
         """
         definitions = build_definitions(self.settings, clock)
-        return self._execute(definitions.resolve_job_def(job), days)
+        return self._execute(definitions.resolve_job_def(job), days, on_step)
 
     def materialize(self, selection: dg.AssetSelection, days: tuple[str, str] | None = None) -> Outcome:
         """Materialise the selected assets, as of the configured clock; raises as `run` does."""
@@ -45,26 +59,31 @@ class Materializer:
         definitions = dg.Definitions.merge(build_definitions(self.settings), dg.Definitions(jobs=[job]))
         return self._execute(definitions.resolve_job_def("materialize"), days)
 
-    def _execute(self, job: dg.JobDefinition, days: tuple[str, str] | None) -> Outcome:
+    def _execute(
+        self,
+        job: dg.JobDefinition,
+        days: tuple[str, str] | None,
+        on_step: Callable[[str, float], None] | None = None,
+    ) -> Outcome:
         tags = (
             {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]}
             if days
             else {}
         )
+        run_id = str(uuid.uuid4())
+        if on_step:
+            self.instance.add_event_listener(run_id, partial(_hear, on_step))
         result = job.execute_in_process(
+            run_id=run_id,
             instance=self.instance,
             tags=tags,
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        failed = tuple(
-            f"{e.asset_key.to_user_string()}:{e.check_name}: {e.description or 'failed'}"
-            for e in result.get_asset_check_evaluations()
-            if not e.passed
-        )
+        failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
-            raise _reason(result, failed)
-        return Outcome(result.run_id, failed)
+            raise _reason(result, [check for check in failed if check.severity is dg.AssetCheckSeverity.ERROR])
+        return Outcome(result.run_id, tuple(map(_line, failed)))
 
 
 @contextmanager
@@ -79,19 +98,40 @@ def materializer(settings: Settings) -> Iterator[Materializer]:
             yield Materializer(settings, instance)
 
 
-def _reason(result: dg.ExecuteInProcessResult, failed_checks: tuple[str, ...]) -> CappuccinoError:
-    """Return the error of the first step that failed, in its own class and words."""
+def _hear(on_step: Callable[[str, float], None], entry: dg.EventLogEntry) -> None:
+    event = entry.dagster_event
+    if event is not None and event.is_step_success and event.step_key:
+        on_step(event.step_key, event.step_success_data.duration_ms / 1e3)
+
+
+def _line(check: AssetCheckEvaluation) -> str:
+    return f"{check.asset_key.to_user_string()}:{check.check_name}: {check.description or 'failed'}"
+
+
+def _reason(result: dg.ExecuteInProcessResult, failed_checks: list[AssetCheckEvaluation]) -> CappuccinoError:
+    """Return what stopped the run: the first error in its own class and words, or the checks that failed."""
+    for where, error in _errors(result):
+        while error.cause is not None:
+            error = error.cause
+        if error.cls_name != "DagsterAssetCheckFailedError":
+            return _known_error(error.cls_name or "", error.message, where, result.run_id)
+    blocking = "\n  ".join(map(_line, failed_checks))
+    return DataError(f"run {result.run_id} stopped at its checks, and nothing that follows was made:\n  {blocking}")
+
+
+def _errors(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, SerializableErrorInfo]]:
+    """Yield where and why: failed steps, then what failed before any step, such as opening the warehouse."""
     for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is not None:
-                return _known_error(error.cls_name or "", error.message, event.step_key or "a step")
-    blocking = "\n  ".join(failed_checks)
-    return CappuccinoError(f"run {result.run_id} stopped at its checks:\n  {blocking}")
+        if event.is_step_failure and event.step_failure_data.error:
+            yield event.step_key or "a step", event.step_failure_data.error
+    for event in result.all_events:
+        if event.is_job_failure and event.job_failure_data.error:
+            yield "before the first step", event.job_failure_data.error
 
 
-def _known_error(name: str, message: str, step: str) -> CappuccinoError:
+def _known_error(name: str, message: str, step: str, run_id: str) -> CappuccinoError:
     text = message.partition(": ")[2].strip() if name in message.partition(": ")[0] else message.strip()
-    return error_named(name)(f"{step}: {text}")
+    kind = error_named(name)
+    if kind is CappuccinoError:
+        text = f"{name}: {text}\nCappuccino did not expect this error; `cappuccino ui` has the log of run {run_id}"
+    return kind(f"{step}: {text}")

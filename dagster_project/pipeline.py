@@ -22,10 +22,11 @@ from cappuccino.market.source import BarSource
 from cappuccino.market.sources import clock_of, record_end, source_of
 from cappuccino.market.sync import first_open_to_load
 from cappuccino.settings import Settings
-from dagster_project.materialization import Materializer
+from dagster_project.materialization import Materializer, Outcome
 
 Say = Callable[[str], None]
 DAY = timedelta(days=1)
+NOTICEABLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ def run_pipeline(settings: Settings, runs: Materializer, say: Say) -> Timetable:
             else ""
         )
     )
-    whole = partial(runs.run, "whole_life", FixedClock(times.decided_at), _days(times.first_open, times.decided_at))
-    _timed(say, "bars, checks, features, searches, arena", whole)
+    days = _days(times.first_open, times.decided_at)
+    whole = partial(runs.run, "whole_life", FixedClock(times.decided_at), days, partial(_say_step, say))
+    _timed(say, "the life of the models until then", whole)
     before = times.decided_at
     for moment in times.steps:
         work = partial(runs.run, "trading", FixedClock(moment), _days(before, moment))
@@ -89,7 +91,15 @@ def _days(start: datetime, stop: datetime) -> tuple[str, str]:
     return f"{start:%F}", f"{stop - timedelta(microseconds=1):%F}"
 
 
-def _timed(say: Say, what: str, work: Callable[[], object]) -> None:
+def _say_step(say: Say, step: str, seconds: float) -> None:
+    """Name the steps that a person could notice."""
+    if seconds >= NOTICEABLE_S:
+        say(f"  {step.replace('__', '/')}: {seconds:.1f} s")
+
+
+def _timed(say: Say, what: str, work: Callable[[], Outcome]) -> None:
     started_s = time.monotonic()
-    work()
+    outcome = work()
     say(f"{what}: {time.monotonic() - started_s:.1f} s")
+    for failed in outcome.failed_checks:
+        say(f"  check failed: {failed}")

@@ -3,15 +3,18 @@
 import dagster as dg
 
 from assets.partitions import daily
+from cappuccino.clock import Clock
 from dagster_project.jobs import trading_job
 
 
 @dg.schedule(job=trading_job, cron_schedule="5 * * * *", name="hourly_trading")
-def hourly_trading(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+def hourly_trading(context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]) -> dg.RunRequest:
     """Five minutes past every hour: yesterday's and today's bars, and paper trading on them."""
-    keys = daily.get_partition_keys(current_time=context.scheduled_execution_time)[-2:]
+    # On a record that has ended it is always the same moment: one run, and then none, for they have the same key.
+    now = min(context.scheduled_execution_time, clock.now())
+    keys = daily.get_partition_keys(current_time=now)[-2:]
     return dg.RunRequest(
-        run_key=context.scheduled_execution_time.isoformat(),
+        run_key=now.isoformat(),
         tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
     )
 

@@ -11,6 +11,14 @@ from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch.staleness import staleness
 from dagster_project.jobs import trading_job, whole_life_job
 
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
 
 @dg.sensor(job=trading_job, minimum_interval_seconds=60)
 def stale_bars(
@@ -36,6 +44,7 @@ def stale_bars(
 
 @dg.sensor(job=whole_life_job, minimum_interval_seconds=600)
 def stale_training(
+    context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
@@ -48,9 +57,14 @@ def stale_training(
         return dg.SkipReason("bars are stale; they have to be synced first")
     if not found.training_is_stale:
         return dg.SkipReason(f"training data reach until {found.trained_until}")
-    day = daily.get_partition_keys(current_time=now)[-1]
-    tags = {"dagster/asset_partition_range_start": day, "dagster/asset_partition_range_end": day}
-    return dg.RunRequest(run_key=f"training-{found.trained_until}", tags=tags)
+    studies = dg.RunsFilter(job_name=whole_life_job.name, statuses=UNDER_WAY)
+    if context.instance.get_runs_count(studies):
+        return dg.SkipReason("a study is under way; there are never two at once")
+    # Just after midnight the newest day has no closed bar yet.
+    first, last = daily.get_partition_keys(current_time=now)[-2:]
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    # A study that fails is tried again the next day, not at the next tick.
+    return dg.RunRequest(run_key=f"training-{found.trained_until}-{now:%Y%m%d}", tags=tags)
 
 
 SENSORS = (stale_bars, stale_training)

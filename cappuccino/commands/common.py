@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from cappuccino.settings import Settings, load
 if TYPE_CHECKING:
     import polars as pl
 
-    from cappuccino.store.warehouse import Warehouse
+    from cappuccino.store.warehouse import Reader, Warehouse
 
+PLAIN_WIDTH = 220
+"""Columns of a table that goes to a file or a pipe: wide enough for names of models."""
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -27,16 +30,23 @@ def settings_of(ctx: click.Context, overrides: Mapping[str, Any] | None = None) 
     return load(shared.pop("config", None), {**shared, **(overrides or {})})
 
 
-def warehouse_of(settings: Settings) -> Warehouse:
-    """Return the warehouse, which must have been made by a run."""
+def warehouse_of(settings: Settings, timeout_s: float = 60.0) -> Warehouse:
+    """Return the warehouse, which must have been made by a run, and by no newer Cappuccino.
+
+    `timeout_s` is how long it waits for a busy one.
+    """
     from cappuccino.errors import WarehouseError
+    from cappuccino.store.migrate import refuse_newer
     from cappuccino.store.warehouse import Warehouse
 
     if not settings.database.is_file():
         raise WarehouseError(
             f"no warehouse in {settings.warehouse}; make one with `cappuccino run`, or choose another with --warehouse"
         )
-    return Warehouse(settings.database)
+    warehouse = Warehouse(settings.database, timeout_s=timeout_s)
+    with warehouse.read() as reader:
+        refuse_newer(reader)
+    return warehouse
 
 
 def show(frame: pl.DataFrame, title: str, *, as_json: bool, empty: str = "nothing there yet") -> None:
@@ -50,12 +60,18 @@ def show(frame: pl.DataFrame, title: str, *, as_json: bool, empty: str = "nothin
 
         from cappuccino.watch.tables import as_table
 
-        Console(width=None if Console().is_terminal else 160).print(as_table(frame, title))
+        Console(width=None if Console().is_terminal else PLAIN_WIDTH).print(as_table(frame, title))
 
 
-def json_text(value: Any) -> str:
+def market_label(reader: Reader) -> str:
+    """Return what a title has to add when bars of this warehouse never traded."""
+    invented = reader.one("select count(*) from market.freshness where source = 'simulated'")
+    return " (simulated market)" if invented and invented[0] else ""
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
     """Return JSON with ISO times; what JSON cannot say (NaN, infinity) becomes null."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False)
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -69,6 +85,8 @@ def _plain(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Decimal):
+        return float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

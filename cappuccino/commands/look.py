@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from cappuccino.commands.common import as_json_option, json_text, settings_of, warehouse_of
@@ -61,7 +64,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
 
 
 def _toml(settings: Settings) -> str:
-    lines = [f'profile = "{settings.profile}"', f'warehouse = "{settings.warehouse}"']
+    lines = [f"{name} = {_value(str(getattr(settings, name)))}" for name in ("profile", "warehouse")]
     for name in type(settings).model_fields:
         group = getattr(settings, name)
         if isinstance(group, Group):
@@ -78,5 +81,10 @@ def _table(path: str, group: Group) -> list[str]:
             deeper += _table(f"{path}.{name}", value)
             continue
         lines += [f"# {line}" for line in (field.description or "").splitlines()]
-        lines.append(f"{name} = {json_text(plain[name])}" if value is not None else f"# {name} = (not set)")
-    return [*(line.replace("\n  ", " ").replace("\n", "") for line in lines), *deeper]
+        lines.append(f"{name} = {_value(plain[name])}" if value is not None else f"# {name} = (not set)")
+    return [*lines, *deeper]
+
+
+def _value(plain: Any) -> str:
+    """Return a string, number, flag or list as TOML, which writes them as JSON does."""
+    return json.dumps(plain, ensure_ascii=False)

@@ -10,6 +10,7 @@ import click
 from cappuccino.commands.common import (
     as_json_option,
     json_text,
+    market_label,
     model_argument,
     settings_of,
     show,
@@ -36,22 +37,25 @@ reason_option = click.option("--reason", required=True, help="Why; stored with t
 @click.pass_context
 def stages(ctx: click.Context, stage: str | None, as_json: bool) -> None:
     """Show where every model stands, since when and why."""
-    rows = warehouse_of(settings_of(ctx)).query(
-        """
-        select study || '/' || trial as model, stage, since_utc, reason
-        from promotion.stages where $stage is null or stage = $stage
-        """,
-        stage=stage,
-    )
-    show(rows, "Stages", as_json=as_json, empty="no model has entered the arena yet")
+    with warehouse_of(settings_of(ctx)).read() as reader:
+        rows = reader.query(
+            """
+            select study || '/' || trial as model, stage, since_utc, reason
+            from promotion.stages where $stage is null or stage = $stage
+            """,
+            stage=stage,
+        )
+        title = f"Stages{market_label(reader)}"
+    show(rows, title, as_json=as_json, empty=f"no model is {f'in {stage}' if stage else 'there'} now")
 
 
 @click.command()
 @as_json_option
 @click.pass_context
 def production(ctx: click.Context, as_json: bool) -> None:
-    """Show the model in production, and its figures beside the baselines on the same bars."""
+    """Show the model in production beside the baselines, on the same bars and costs."""
     with warehouse_of(settings_of(ctx)).read() as reader:
+        label = market_label(reader)
         model = reader.query("select * from promotion.production")
         figures = reader.query(
             """
@@ -68,9 +72,9 @@ def production(ctx: click.Context, as_json: bool) -> None:
         found = model.to_dicts()
         click.echo(json_text({"production": found[0] if found else None, "figures": figures.to_dicts()}))
         return
-    show(model, "Production", as_json=False, empty="no model has reached production yet")
+    show(model, f"Production{label}", as_json=False, empty="no model is in production now")
     if not figures.is_empty():
-        show(figures, "Paper trading beside the baselines, same bars and costs", as_json=False)
+        show(figures, f"Paper trading beside the baselines, same bars and costs{label}", as_json=False)
 
 
 @click.command()
@@ -80,7 +84,13 @@ def production(ctx: click.Context, as_json: bool) -> None:
 def rollback(ctx: click.Context, reason: str, as_json: bool) -> None:
     """Put the model that was in production before back there; the present one is retired."""
     from cappuccino.registry import moves
+    from cappuccino.registry.record import read_book
 
+    settings = settings_of(ctx)
+    with warehouse_of(settings).read() as reader:
+        predecessor = read_book(reader).predecessor
+    if predecessor is not None:
+        _require_whole(settings, predecessor)
     _move(ctx, lambda book, now: moves.rollback(book, now, reason), as_json)
 
 
@@ -98,14 +108,16 @@ def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     from cappuccino.registry.stages import Stage
 
     settings = settings_of(ctx)
-    chosen = _known(warehouse_of(settings), settings, model)
+    chosen = _known(warehouse_of(settings), model)
+    _require_whole(settings, chosen)
 
     def rule(book: StageBook, now: Any) -> tuple[Decision, ...]:
         if book.stage(chosen) is None:
             return moves.enter(book, chosen, now, reason)
         if book.stage(chosen) is Stage.PRODUCTION:
             raise StageError(
-                f"{chosen} is in production; live trading needs an exchange, and none can be configured yet. Nothing was changed"
+                f"{chosen} is in production; live trading needs an exchange, and none can be configured yet. "
+                "Nothing was changed"
             )
         return moves.promote(book, chosen, now, reason)
 
@@ -122,7 +134,8 @@ def demote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     from cappuccino.registry import moves
 
     settings = settings_of(ctx)
-    chosen = _known(warehouse_of(settings), settings, model)
+    chosen = _known(warehouse_of(settings), model)
+    _require_whole(settings, chosen)
     _move(ctx, lambda book, now: moves.demote(book, chosen, now, reason), as_json)
 
 
@@ -132,28 +145,33 @@ def demote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
 @as_json_option
 @click.pass_context
 def retire(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
-    """Take a model out for good; only a rollback can bring a former production model back."""
+    """Take a model out for good; no rollback brings it back."""
     from cappuccino.registry import moves
 
-    settings = settings_of(ctx)
-    chosen = _known(warehouse_of(settings), settings, model)
+    # Its files are not looked at: to retire it is what one does with a damaged model.
+    chosen = _known(warehouse_of(settings_of(ctx)), model)
     _move(ctx, lambda book, now: moves.retire(book, chosen, now, reason), as_json)
 
 
-def _known(warehouse: Warehouse, settings: Settings, text: str) -> ModelId:
-    """Return the model that `text` names, once it is sure that it exists and its files are whole."""
-    from cappuccino.registry.artifacts import folder_of, load
+def _known(warehouse: Warehouse, text: str) -> ModelId:
+    """Return the model that `text` names; raises UnknownName when none of that name was trained."""
     from cappuccino.registry.identity import ModelId
 
     model = ModelId.parse(text)
     rows = warehouse.query(
-        "select study || '/' || trial as model, state from lab.trials where artifact is not null order by score desc"
+        "select study || '/' || trial as model from lab.trials where artifact is not null order by score desc"
     )
     if str(model) not in rows["model"].to_list():
         some = ", ".join(rows["model"].head(5)) or "none yet"
         raise UnknownName(f"no trained model {model}; models are named STUDY/TRIAL, the best are: {some}")
-    load(folder_of(settings.artifacts, model), model)
     return model
+
+
+def _require_whole(settings: Settings, model: ModelId) -> None:
+    """Raise ArtifactError when the model's files are not those that were trained."""
+    from cappuccino.registry.artifacts import folder_of, load
+
+    load(folder_of(settings.artifacts, model), model)
 
 
 def _move(ctx: click.Context, rule: Callable[[StageBook, Any], tuple[Decision, ...]], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from cappuccino.errors import ContractError, WarehouseTooNew
 from cappuccino.store import bookkeeping, models, tables
 from cappuccino.store.bookkeeping import Made
 from cappuccino.store.connection import Reader, Writer
-from cappuccino.store.schema import Schema, SqlFile
+from cappuccino.store.schema import SCHEMA_VERSION, Schema, SqlFile
 from cappuccino.store.tables import Column, Table, quote
 
 
@@ -20,7 +20,7 @@ def is_current(reader: Reader, schema: Schema) -> bool:
     found = bookkeeping.version(reader.connection)
     if found is None:
         return False
-    _refuse_newer(found[0], schema, reader)
+    refuse_newer(reader, schema.version)
     present = tables.existing(reader.connection)
     return found == (schema.version, schema.fingerprint) and all(file.full_name in present for file in schema.files)
 
@@ -32,9 +32,7 @@ def migrate(writer: Writer, schema: Schema) -> None:
     message; WarehouseTooNew when a newer Cappuccino has migrated this file.
     """
     bookkeeping.prepare(writer.connection)
-    found = bookkeeping.version(writer.connection)
-    if found:
-        _refuse_newer(found[0], schema, writer)
+    refuse_newer(writer, schema.version)
     made = bookkeeping.made(writer.connection)
     _drop_former_models(writer, schema, made)
     _refuse_differences(writer, schema)
@@ -45,10 +43,12 @@ def migrate(writer: Writer, schema: Schema) -> None:
     bookkeeping.set_version(writer.connection, schema.version, schema.fingerprint)
 
 
-def _refuse_newer(version: int, schema: Schema, reader: Reader) -> None:
-    if version > schema.version:
+def refuse_newer(reader: Reader, known: int = SCHEMA_VERSION) -> None:
+    """Raise WarehouseTooNew when a Cappuccino that knows a later schema version than `known` has migrated this file."""
+    found = bookkeeping.version(reader.connection)
+    if found and found[0] > known:
         raise WarehouseTooNew(
-            f"{reader.file} has schema version {version}, this Cappuccino knows {schema.version}; "
+            f"{reader.file} has schema version {found[0]}, this Cappuccino knows {known}; "
             "update Cappuccino, or point it to another warehouse folder"
         )
 

@@ -125,7 +125,7 @@ class Warehouse:
     def _require_file(self) -> None:
         if not self.file.is_file():
             raise WarehouseError(
-                f"no warehouse at {self.file}; create it with `cappuccino init`, or point to another folder"
+                f"no warehouse at {self.file}; create it with `cappuccino run`, or point to another folder"
             )
 
     @contextmanager

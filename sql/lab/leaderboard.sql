@@ -6,6 +6,7 @@ columns:
   rank: Place by Sharpe within the study, agents and baselines together.
   subject: STUDY/TRIAL of an agent, or the name of a baseline.
   is_baseline: Whether it is a baseline.
+  is_simulated: Whether the bars are simulated.
   stage: Present stage of an agent.
   sharpe_annualized: Mean over the folds.
   total_return_frac: Mean over the folds, after costs.
@@ -52,6 +53,7 @@ select
     rank() over (partition by averaged.study order by averaged.sharpe_annualized desc) as rank,
     averaged.subject,
     averaged.is_baseline,
+    lab.studies.is_simulated,
     standing.stage,
     averaged.sharpe_annualized,
     averaged.total_return_frac,
@@ -62,5 +64,6 @@ select
     averaged.trades_per_month,
     averaged.n_folds
 from averaged
+inner join lab.studies using (study)
 left join standing using (study, trial)
 order by averaged.study desc, rank, averaged.subject

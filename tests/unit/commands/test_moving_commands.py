@@ -143,9 +143,10 @@ def test_an_unknown_model_is_wrong_use(command, name, life, cappuccino):
 
 
 def test_an_unknown_model_is_answered_with_known_ones(life, cappuccino, production):
-    done = cappuccino("promote", f"{production}9", "--reason", "r", *life.options)
+    study = production.rpartition("/")[0]
+    done = cappuccino("promote", f"{study}/999", "--reason", "r", *life.options)
     assert done.exit_code == 2
-    assert production.rpartition("/")[0] in done.stderr.partition("the best are")[2]
+    assert f"{study}/" in done.stderr.partition("the best are")[2]
 
 
 @pytest.mark.parametrize("command", ["promote", "demote", "retire"])
