@@ -13,7 +13,7 @@ import torch
 from cappuccino.features.scaler import Scaler
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.market.interval import Interval
-from cappuccino.registry import artifacts
+from cappuccino.registry import artifacts, moves
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest, ManifestFeatures
 from cappuccino.rl.hyper import Hyper
@@ -111,3 +111,13 @@ def add_trial(writer: Writer, model: ModelId, score: float | None = 0.5, state: 
     }
     types = {"score": pl.Float64, "fold_scores": pl.List(pl.Float64)}
     writer.append("lab.trials", pl.DataFrame([row], schema_overrides=types))
+
+
+def replace_production(book: StageBook, by: ModelId, now: datetime, reason: str) -> tuple[Decision, ...]:
+    """Return the decisions that lead `by` all the way up, to where it replaces the model in production."""
+    decisions: tuple[Decision, ...] = ()
+    while book.production != by:
+        move = moves.enter if book.stage(by) is None else moves.promote
+        step = move(book, by, now, reason)
+        book, decisions = book.apply(*step), decisions + step
+    return decisions

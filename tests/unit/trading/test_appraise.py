@@ -17,7 +17,7 @@ from cappuccino.store.warehouse import Warehouse
 from cappuccino.trading.appraise import appraise_production, own_measures
 from cappuccino.trading.paper import trade_paper
 from cappuccino.validation.baselines import BASELINES
-from tests.unit.small_lab import add_study, add_trial, save_model
+from tests.unit.small_lab import add_study, add_trial, replace_production, save_model
 from tests.unit.small_market import DAY, HOUR, START, SYMBOLS
 
 MODEL = ModelId("s", 1)
@@ -126,7 +126,8 @@ def test_an_account_that_opened_inside_a_bar_is_compared_from_its_first_decision
 
 def test_a_second_life_in_production_is_judged_alone(desk: Warehouse, small_settings: Settings) -> None:
     trade_paper(desk, small_settings, OPENING + 30 * HOUR)
-    decide(desk, lambda book: moves.retire(book, MODEL, OPENING + 30 * HOUR, "tried"))
+    rival = ModelId(MODEL.study, MODEL.trial + 1)
+    decide(desk, lambda book: replace_production(book, rival, OPENING + 30 * HOUR, "tried"))
     decide(desk, lambda book: moves.rollback(book, OPENING + 50 * HOUR, "tried"))
     now = OPENING + 60 * HOUR
     trade_paper(desk, small_settings, now)

@@ -26,7 +26,7 @@ from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, RiskSettings, Settings
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.trading.paper import PaperAccount, Traded, catch_up, open_paper_accounts, trade_paper
-from tests.unit.small_lab import save_model
+from tests.unit.small_lab import replace_production, save_model
 from tests.unit.small_market import DAY, END, HOUR, START, SYMBOLS
 
 MODEL, OTHER = ModelId("s", 1), ModelId("s", 2)
@@ -264,10 +264,10 @@ def test_who_is_not_on_the_desk_does_not_trade(desk: Warehouse, small_settings: 
 @pytest.mark.parametrize(
     "way",
     [
-        [(moves.promote, MODEL), (moves.retire, MODEL), (back, MODEL)],
+        [(moves.promote, MODEL), (replace_production, OTHER), (back, MODEL)],
         [(moves.promote, MODEL), (to_live, MODEL), (moves.demote, MODEL)],
         # Back, and moved on before a bar was traded: the account of before stays closed.
-        [(moves.promote, MODEL), (moves.retire, MODEL), (back, MODEL), (moves.demote, MODEL)],
+        [(moves.promote, MODEL), (replace_production, OTHER), (back, MODEL), (moves.demote, MODEL)],
     ],
 )
 def test_who_comes_back_to_the_desk_starts_anew(
