@@ -16,6 +16,7 @@ from cappuccino.market.interval import Interval
 from cappuccino.registry import artifacts, moves
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest, ManifestFeatures
+from cappuccino.registry.stages import Decision, StageBook
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
