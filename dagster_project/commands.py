@@ -103,9 +103,8 @@ def overrides_of(
         source = "files"
     chosen: dict[str, dict[str, Any]] = {
         "market": {
-            "source": source,
-            "path": path,
-            "symbols": _symbols(source, path, symbols),
+            **(_of_files(path) if source == "files" and path else {"source": source, "path": path}),
+            **({"symbols": tuple(symbol.strip() for symbol in symbols.split(","))} if symbols else {}),
             "start": utc(start) if start else None,
             "end": utc(end) if end else None,
         },
@@ -117,14 +116,12 @@ def overrides_of(
     return {group: keys for group, keys in used.items() if keys}
 
 
-def _symbols(source: str | None, path: Path | None, symbols: str | None) -> tuple[str, ...] | None:
-    if symbols:
-        return tuple(symbol.strip() for symbol in symbols.split(","))
-    if source == "files" and path is not None:
-        from cappuccino.market.files import FileSource
+def _of_files(path: Path) -> dict[str, Any]:
+    """Return the market settings that files answer by themselves: their symbols and their interval."""
+    from cappuccino.market.files import FileSource
 
-        return FileSource(path).symbols()
-    return None
+    files = FileSource(path)
+    return {"source": "files", "path": path, "symbols": files.symbols(), "base_interval": files.interval()}
 
 
 def introduction(settings: Settings) -> list[str]:

@@ -105,12 +105,15 @@ def test_options_of_run_become_settings():
     assert overrides_of(**NOTHING) == {}
 
 
-def test_a_path_means_files_with_all_their_symbols(tmp_path):
+def test_a_path_means_files_with_all_their_symbols_in_their_interval(tmp_path):
     bars = SimulatedSource(1).bars(("ETH/USD", "LTC/USD"), Interval.H1, END - timedelta(days=2), END)
     file = tmp_path / "bars.parquet"
     bars.write_parquet(file)
     chosen = overrides_of(**{**NOTHING, "path": file})
-    assert chosen == {"market": {"source": "files", "path": file, "symbols": ("ETH/USD", "LTC/USD")}}
+    market = {"source": "files", "path": file, "symbols": ("ETH/USD", "LTC/USD"), "base_interval": Interval.H1}
+    assert chosen == {"market": market}
+    only_eth = overrides_of(**{**NOTHING, "path": file, "symbols": "ETH/USD"})
+    assert only_eth == {"market": {**market, "symbols": ("ETH/USD",)}}
     assert any(str(file) in line for line in introduction(load(None, chosen)))
 
 
