@@ -46,7 +46,8 @@ def stages(ctx: click.Context, stage: str | None, as_json: bool) -> None:
             stage=stage,
         )
         title = f"Stages{market_label(reader)}"
-    show(rows, title, as_json=as_json, empty=f"no model is {f'in {stage}' if stage else 'there'} now")
+    empty = f"no model is in {stage} now" if stage else "no model has entered the arena yet"
+    show(rows, title, as_json=as_json, empty=empty)
 
 
 @click.command()

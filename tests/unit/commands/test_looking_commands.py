@@ -56,7 +56,7 @@ def test_on_the_first_day_nothing_is_there_and_that_is_said(cappuccino, first_da
     assert (stages.exit_code, stages.stdout) == (0, "Stages: no model has entered the arena yet\n")
     assert json.loads(cappuccino("stages", "--json", "--warehouse", first_day).stdout) == []
     production = cappuccino("production", "--warehouse", first_day)
-    assert production.stdout == "Production: no model has reached production yet\n"
+    assert production.stdout == "Production: no model is in production now\n"
     nothing = json.loads(cappuccino("production", "--json", "--warehouse", first_day).stdout)
     assert nothing == {"production": None, "figures": []}
 
