@@ -92,7 +92,7 @@ def measure(way: str) -> dict[str, float]:
     reads = [s for is_write, times in found if not is_write for s in times]
     if counted != len(writes):
         sys.exit(f"{way}: {len(writes)} writes were acknowledged, {counted} are there")
-    percentiles = statistics.quantiles(writes, n=100)
+    percentiles = statistics.quantiles(writes, n=100, method="inclusive")
     return {
         "writes": len(writes),
         "reads": len(reads),
