@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cappuccino.commands.common import as_json_option, json_text, market_label, settings_of, show, warehouse_of
+from cappuccino.commands.common import (
+    as_json_option,
+    json_text,
+    market_label,
+    production_figures,
+    settings_of,
+    show,
+    warehouse_of,
+)
 from cappuccino.errors import ConfigError, UnknownName, UsageError
 from cappuccino.settings import PREFIX, Settings, chosen_file, differences, utc
 
@@ -153,17 +161,8 @@ def _outcome(reader: Reader) -> dict[str, pl.DataFrame]:
             order by list_position(['arena', 'sandbox', 'production', 'live', 'retired'], stage)
             """
         ),
-        "production": reader.query(
-            """
-            select
-                if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
-                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac,
-                trades_per_month, fees_usd
-            from lab.evaluations
-            where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
-            order by trial < 0, total_return_frac desc
-            """
-        ),
+        # The long table is `cappuccino production`.
+        "production": production_figures(reader).drop("slippage_usd", "from_utc", "to_utc"),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.tables import key_of, schema
+from assets.tables import key_of
 
 PAPER = ("desk.accounts", "desk.equity", "desk.fills", "promotion.decisions")
 REPORT = "ops.report"
@@ -22,10 +22,6 @@ def whole_life() -> dg.AssetSelection:
 def trading() -> dg.AssetSelection:
     """New bars, their checks, paper trading on them, and the verdicts."""
     return _selection("market.bars", "market.bars_all", *PAPER)
-
-
-def views() -> dg.AssetSelection:
-    return _selection(*schema().models)
 
 
 whole_life_job = dg.define_asset_job(

@@ -69,6 +69,21 @@ def market_label(reader: Reader) -> str:
     return " (simulated market)" if invented and invented[0] else ""
 
 
+def production_figures(reader: Reader) -> pl.DataFrame:
+    """Return production's paper measures, then those of the baselines on the same bars; the best baseline first."""
+    return reader.query(
+        """
+        select
+            if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
+            total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac,
+            trades_per_month, fees_usd, slippage_usd, from_utc, to_utc
+        from lab.evaluations
+        where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
+        order by trial < 0, total_return_frac desc
+        """
+    )
+
+
 def json_text(value: Any, indent: int | None = 2) -> str:
     """Return JSON with ISO times; what JSON cannot say (NaN, infinity) becomes null."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)

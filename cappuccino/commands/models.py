@@ -12,6 +12,7 @@ from cappuccino.commands.common import (
     json_text,
     market_label,
     model_argument,
+    production_figures,
     settings_of,
     show,
     warehouse_of,
@@ -58,17 +59,7 @@ def production(ctx: click.Context, as_json: bool) -> None:
     with warehouse_of(settings_of(ctx)).read() as reader:
         label = market_label(reader)
         model = reader.query("select * from promotion.production")
-        figures = reader.query(
-            """
-            select
-                if(trial < 0, lab.evaluations.subject, study || '/' || trial) as subject,
-                total_return_frac, alpha_frac, sharpe_annualized, max_drawdown_frac, exposure_frac,
-                trades_per_month, fees_usd, slippage_usd, from_utc, to_utc
-            from lab.evaluations
-            where scope = 'paper' and (study, paper_of) in (select (study, trial) from promotion.production)
-            order by trial < 0, total_return_frac desc
-            """
-        )
+        figures = production_figures(reader)
     if as_json:
         found = model.to_dicts()
         click.echo(json_text({"production": found[0] if found else None, "figures": figures.to_dicts()}))
