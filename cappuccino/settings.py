@@ -39,6 +39,7 @@ PREFIX = "CAPPUCCINO_"
 DEFAULT_FILE = Path("cappuccino.toml")
 Fraction = Annotated[float, Field(ge=0, le=1)]
 UtcTime = Annotated[AwareDatetime, AfterValidator(require_utc)]
+Source = Literal["simulated", "files", "alpaca", "coinbase"]
 
 
 class Group(BaseModel):
@@ -49,8 +50,8 @@ class Group(BaseModel):
 
 
 class MarketSettings(Group):
-    source: Literal["simulated", "files"] = "simulated"
-    """Where bars come from; `simulated` needs nothing and is labelled wherever it shows."""
+    source: Source = "simulated"
+    """Where bars come from; `simulated` needs nothing and is labelled wherever it shows. None needs a key."""
     path: Path | None = None
     """File or folder of the `files` source (Parquet or CSV)."""
     symbols: tuple[str, ...] = ("BTC/USD", "ETH/USD", "LTC/USD", "BCH/USD", "LINK/USD", "UNI/USD", "AAVE/USD")
@@ -65,6 +66,11 @@ class MarketSettings(Group):
     """Where the record ends, and with it the present of this warehouse; none = the wall clock, or a file's last bar."""
     max_filled_frac: Fraction = 0.01
     """Largest share of filled bars that a fold, an arena window or a feature range accepts."""
+    gap_policy: Literal["fill", "refuse"] = "fill"
+    """Absent bars: `fill` repeats the last close with volume 0, marked and counted; `refuse` stops at any hole of a
+    source. A halt of the exchange (every symbol absent at once) is filled under both."""
+    max_hole_hours: float = Field(24, gt=0)
+    """Longest hole of a source that `fill` accepts; a longer one is an error."""
     max_jump_log: float = Field(0.7, gt=0)
     """Largest |ln(close/previous close)| between adjacent bars before the jump check fails."""
     grace_minutes: int = Field(5, ge=0)
@@ -100,12 +106,48 @@ class SimulatedSettings(Group):
     """Equal seeds give bit-equal bars."""
 
 
+class CallSettings(Group):
+    """How a venue is asked over the network."""
+
+    connect_timeout_s: float = Field(5.0, gt=0)
+    read_timeout_s: float = Field(20.0, gt=0)
+    max_attempts: int = Field(6, ge=1)
+    """Tries of one request before the sync fails."""
+    first_pause_s: float = Field(0.5, ge=0)
+    """Pause after the first failure; it doubles with each, with jitter. A longer Retry-After wins."""
+    max_pause_s: float = Field(60.0, ge=0)
+    breaker_failures: int = Field(8, ge=1)
+    """Failures in a row, over all requests, that open the circuit breaker."""
+    breaker_rest_s: float = Field(60.0, ge=0)
+    """How long an open breaker refuses to ask before it lets one request try."""
+
+
+class AlpacaSettings(CallSettings):
+    data_url: str = Field("https://data.alpaca.markets", pattern=r"^https?://[^/]+$")
+    """Address of the market data interface: scheme and host, no path."""
+    requests_per_minute: float = Field(180, gt=0)
+    """Own budget; the documented limit is 200."""
+
+
+class CoinbaseSettings(CallSettings):
+    base_url: str = Field("api.coinbase.com", pattern=r"^[^/]+$")
+    """Host (and port) of the interface, without a scheme: the client always speaks https."""
+    requests_per_minute: float = Field(480, gt=0)
+    """Own budget; about 10 a second are said to be allowed."""
+    candles_per_call: int = Field(300, ge=1, le=350)
+    """Bars asked for at once; some accounts never get more than 300."""
+
+
 class FeatureSettings(Group):
     indicators: tuple[str, ...] = ("macd", "rsi_14", "cci_20", "dx_14")
     """Indicators of the pandas-ta catalogue beside open, high, low, close and volume; `name` or `name_length`."""
     extras: tuple[str, ...] = ("roc_12", "realized_volatility_24", "trend_1d")
     """Features of our own: realized_volatility_N, volume_zscore_N, roc_N, adx_N, correlation_N, time_of_day,
     day_of_week, trend_4h, trend_1d, regime."""
+    inputs: tuple[Literal["sentiment", "book_imbalance"], ...] = ()
+    """Inputs beside bars, from warehouse tables that somebody feeds: features.sentiment, market.books."""
+    max_input_age_hours: float = Field(24, gt=0)
+    """Older inputs count as absent, which is 0."""
 
 
 class CostSettings(Group):
@@ -230,6 +272,13 @@ class LiveSettings(Group):
     max_drawdown_frac: Fraction = 0.15
 
 
+class ReplaySettings(Group):
+    step_hours: float = Field(24, gt=0)
+    """Virtual time between two looks of the organisation at the market."""
+    retrain_every_days: float = Field(30, gt=0)
+    """Age of the training data at which a replay starts a new study."""
+
+
 class RunSettings(Group):
     holdback_days: float = Field(6, ge=0)
     """Last days of the record that `cappuccino run` keeps from training, for sandbox and production to trade."""
@@ -294,6 +343,8 @@ class Settings(BaseSettings):
     """Folder of everything that is written."""
     market: MarketSettings = MarketSettings()
     simulated: SimulatedSettings = SimulatedSettings()
+    alpaca: AlpacaSettings = AlpacaSettings()
+    coinbase: CoinbaseSettings = CoinbaseSettings()
     features: FeatureSettings = FeatureSettings()
     costs: CostSettings = CostSettings()
     risk: RiskSettings = RiskSettings()
@@ -303,6 +354,7 @@ class Settings(BaseSettings):
     sandbox: SandboxSettings = SandboxSettings()
     live: LiveSettings = LiveSettings()
     run: RunSettings = RunSettings()
+    replay: ReplaySettings = ReplaySettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
