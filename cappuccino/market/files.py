@@ -13,7 +13,7 @@ from cappuccino.clock import require_utc
 from cappuccino.errors import DataError
 from cappuccino.market.file_columns import CSV, PARQUET, reading, row_name, scan
 from cappuccino.market.interval import Interval
-from cappuccino.market.source import check_frame, check_range, empty_frame, utc_text
+from cappuccino.market.source import LOCAL_CHUNK_BARS, check_frame, check_range, empty_frame, utc_text
 
 RUN_OF_ANOTHER_INTERVAL = 24
 """So many bars in a row at another interval are no gaps any more: the file mixes intervals."""
@@ -33,6 +33,7 @@ class FileSource:
     path: Path
     name = "files"
     is_simulated = False
+    chunk_bars = LOCAL_CHUNK_BARS
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols in the files, sorted."""

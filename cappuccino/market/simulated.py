@@ -12,7 +12,7 @@ from cappuccino.market.interval import DAY, Interval
 from cappuccino.market.panel import as_datetime64
 from cappuccino.market.simulated_days import EPOCH, START_PRICES_USD, market_days, symbol_path
 from cappuccino.market.simulated_minutes import Bars, bars, bridge
-from cappuccino.market.source import BAR_SCHEMA, check_frame, check_range, empty_frame
+from cappuccino.market.source import BAR_SCHEMA, LOCAL_CHUNK_BARS, check_frame, check_range, empty_frame
 
 DAYS_AT_ONCE = 32
 """Minutes of so many days are in memory at the same time; the bars do not depend on it."""
@@ -29,6 +29,7 @@ class SimulatedSource:
     seed: int
     name = "simulated"
     is_simulated = True
+    chunk_bars = LOCAL_CHUNK_BARS
 
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols that start at a price people expect; all others work too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -39,6 +39,11 @@ class BarSource(Protocol):
         """True when no bar ever traded; whoever shows such bars says so."""
         ...
 
+    @property
+    def chunk_bars(self) -> int:
+        """Bars worth asking for, and storing, at once."""
+        ...
+
     def symbols(self) -> tuple[str, ...]:
         """Return the symbols that the source knows."""
         ...
@@ -53,6 +58,19 @@ class BarSource(Protocol):
         Raises DataError for bars that cannot be trusted, ValueError for a range without zone or turned round.
         """
         ...
+
+
+@runtime_checkable
+class RemoteSource(BarSource, Protocol):
+    """A source that is asked over a network: what it has answered is not asked again, and its failures are kept."""
+
+    def drain(self) -> pl.DataFrame:
+        """Return how its calls went since the last time, in columns of ops.api_errors but for `synced_at_utc`."""
+        ...
+
+
+LOCAL_CHUNK_BARS = 1_000_000
+"""Bars that a source on this machine gives at once: a few hundred MB on their way into the warehouse."""
 
 
 def check_range(start: datetime, stop: datetime) -> tuple[datetime, datetime]:

@@ -1,6 +1,6 @@
 /*
-description: Every sync of bars from a source.
-grain: one row per sync
+description: Every piece of history that was asked of a source and stored; what they cover is not asked for again.
+grain: one row per question to a source that was answered
 columns:
   synced_at_utc: Clock time of the sync.
   source: Source that was asked.
@@ -8,9 +8,12 @@ columns:
   from_utc: First bar open that was asked for.
   to_utc: End of the range, exclusive.
   symbols: Pairs that were asked for.
-  bars: Bars that were stored.
-  fingerprint: Hash of the stored bars.
+  bars: Bars that the source has there.
+  fingerprint: Hash of those bars.
   record_ends_utc: Where the source's record ends, and with it the present of this warehouse; empty when it goes on.
+  new_bars: Bars that were not stored before.
+  changed_bars: Stored bars that the source has corrected or withdrawn since.
+  stale_after_minutes: Age of the newest bar, from its close on, at which bars count as stale.
 */
 create table ops.syncs (
     synced_at_utc timestamp not null,
@@ -21,5 +24,8 @@ create table ops.syncs (
     symbols varchar[] not null,
     bars bigint not null,
     fingerprint varchar not null,
-    record_ends_utc timestamp
+    record_ends_utc timestamp,
+    new_bars bigint,
+    changed_bars bigint,
+    stale_after_minutes double
 );

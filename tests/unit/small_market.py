@@ -34,6 +34,7 @@ class Canned:
     name: str = "simulated"
     is_simulated: bool = True
     known: tuple[datetime, datetime] | None = None
+    chunk_bars: int = 1_000_000
 
     def symbols(self) -> tuple[str, ...]:
         return tuple(self.frame["symbol"].unique().sort())
