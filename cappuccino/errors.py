@@ -14,7 +14,8 @@
     ├── ArtifactError         a model folder that is damaged, incomplete or not what it says
     ├── StageError            a promotion, demotion or rollback that the rules forbid
     └── TrainingError         a study that cannot start or go on
-        └── TrainingBusy      another process trains on this warehouse
+        ├── TrainingBusy      another process trains on this warehouse
+        └── StudyFailed       none of its trials completed
 
 A message says what was found, where, and what to do next; it ends without a full stop only when a value ends it.
 """
@@ -84,6 +85,10 @@ class TrainingError(CappuccinoError):
 
 class TrainingBusy(TrainingError):
     """Wait for the other study, or stop the process that the message names."""
+
+
+class StudyFailed(TrainingError):
+    """Look at why its trials failed (lab.attempts), or let a later study try."""
 
 
 def error_named(name: str) -> type[CappuccinoError]:

@@ -116,8 +116,8 @@ class CallSettings(Group):
     first_pause_s: float = Field(0.5, ge=0)
     """Pause after the first failure; it doubles with each, with jitter. A longer Retry-After wins."""
     max_pause_s: float = Field(60.0, ge=0)
-    breaker_failures: int = Field(8, ge=1)
-    """Failures in a row, over all requests, that open the circuit breaker."""
+    breaker_failures: int = Field(5, ge=1)
+    """Failures in a row, over all requests of a run, that open the circuit breaker."""
     breaker_rest_s: float = Field(60.0, ge=0)
     """How long an open breaker refuses to ask before it lets one request try."""
 
@@ -140,10 +140,11 @@ class CoinbaseSettings(CallSettings):
 
 class FeatureSettings(Group):
     indicators: tuple[str, ...] = ("macd", "rsi_14", "cci_20", "dx_14")
-    """Indicators of the pandas-ta catalogue beside open, high, low, close and volume; `name` or `name_length`."""
+    """Indicators of the pandas-ta catalogue beside open, high, low, close and volume; `name` or `name_length`, and with
+    `@4h` or another longer interval (`rsi_14@4h`) on the newest such bar that has closed."""
     extras: tuple[str, ...] = ("roc_12", "realized_volatility_24", "trend_1d")
     """Features of our own: realized_volatility_N, volume_zscore_N, roc_N, adx_N, correlation_N, time_of_day,
-    day_of_week, trend_4h, trend_1d, regime."""
+    day_of_week, trend_4h, trend_1d, regime; all but calendar and trends also on longer bars (`roc_12@1d`)."""
     inputs: tuple[Literal["sentiment", "book_imbalance"], ...] = ()
     """Inputs beside bars, from warehouse tables that somebody feeds: features.sentiment, market.books."""
     max_input_age_hours: float = Field(24, gt=0)

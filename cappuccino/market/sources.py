@@ -13,11 +13,22 @@ from cappuccino.store.warehouse import Reader
 
 
 def source_of(settings: Settings) -> BarSource:
-    """Return the configured source of bars."""
-    if settings.market.source == "files":
-        assert settings.market.path is not None  # Settings refuses files without a path
-        return FileSource(settings.market.path)
-    return SimulatedSource(settings.simulated.seed)
+    """Return the configured source of bars; a venue goes by the wall clock, whatever is decided as of when."""
+    # Imported late: whoever reads files needs no exchange.
+    match settings.market.source:
+        case "files":
+            assert settings.market.path is not None  # Settings refuses files without a path
+            return FileSource(settings.market.path)
+        case "alpaca":
+            from cappuccino.market.venues.alpaca import AlpacaSource
+
+            return AlpacaSource(settings.alpaca, SystemClock())
+        case "coinbase":
+            from cappuccino.market.venues.coinbase import CoinbaseSource
+
+            return CoinbaseSource(settings.coinbase, SystemClock())
+        case "simulated":
+            return SimulatedSource(settings.simulated.seed)
 
 
 def record_end(market: MarketSettings, source: BarSource) -> datetime | None:

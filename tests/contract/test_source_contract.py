@@ -1,6 +1,7 @@
 """What every source of bars must do. A new source joins by one line in SOURCES."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -8,16 +9,30 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from cappuccino.clock import FixedClock
 from cappuccino.market.files import FileSource
 from cappuccino.market.interval import Interval
 from cappuccino.market.simulated import SimulatedSource
-from cappuccino.market.source import BAR_SCHEMA, BarSource, check_frame
+from cappuccino.market.source import BAR_SCHEMA, BarSource, RemoteSource, check_frame
+from cappuccino.market.venues.alpaca import AlpacaSource
+from cappuccino.market.venues.coinbase import CoinbaseSource
+from cappuccino.settings import AlpacaSettings, CoinbaseSettings
+from tests.loopback.exchange import Exchange, running
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "LTC/USD")
 INTERVAL = Interval.M15
 START = datetime(2024, 3, 1, tzinfo=UTC)
 STOP = START + timedelta(days=3)
+LONG_AFTER = FixedClock(STOP + timedelta(days=11_000))
 Reopen = Callable[[], BarSource]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source finds its bars."""
+
+    folder: Path
+    exchange: Exchange
 
 
 def stored_bars() -> pl.DataFrame:
@@ -26,33 +41,48 @@ def stored_bars() -> pl.DataFrame:
     return frame.filter(pl.int_range(pl.len()).is_in([50, 51, 400]).not_())
 
 
-def parquet_file(folder: Path) -> BarSource:
-    stored_bars().rename({"opened_at_utc": "ts"}).write_parquet(folder / "bars.parquet")
-    return FileSource(folder / "bars.parquet")
+def parquet_file(place: Place) -> BarSource:
+    stored_bars().rename({"opened_at_utc": "ts"}).write_parquet(place.folder / "bars.parquet")
+    return FileSource(place.folder / "bars.parquet")
 
 
-def csv_file(folder: Path) -> BarSource:
-    stored_bars().write_csv(folder / "bars.csv")
-    return FileSource(folder / "bars.csv")
+def csv_file(place: Place) -> BarSource:
+    stored_bars().write_csv(place.folder / "bars.csv")
+    return FileSource(place.folder / "bars.csv")
 
 
-def folder_of_files(folder: Path) -> BarSource:
+def folder_of_files(place: Place) -> BarSource:
     for (symbol,), bars in stored_bars().partition_by("symbol", as_dict=True).items():
-        bars.drop("symbol").write_csv(folder / f"{str(symbol).replace('/', '-')}.csv")
-    return FileSource(folder)
+        bars.drop("symbol").write_csv(place.folder / f"{str(symbol).replace('/', '-')}.csv")
+    return FileSource(place.folder)
 
 
-def simulated(folder: Path) -> BarSource:
+def simulated(place: Place) -> BarSource:
     return SimulatedSource(2026)
 
 
-SOURCES = [simulated, parquet_file, csv_file, folder_of_files]
+def alpaca(place: Place) -> BarSource:
+    return AlpacaSource(AlpacaSettings(data_url=place.exchange.alpaca_url, requests_per_minute=1e6), LONG_AFTER)
+
+
+def coinbase(place: Place) -> BarSource:
+    return CoinbaseSource(CoinbaseSettings(base_url=place.exchange.coinbase_host, requests_per_minute=1e6), LONG_AFTER)
+
+
+SOURCES = [simulated, parquet_file, csv_file, folder_of_files, alpaca, coinbase]
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
+    """The venues, on this machine; see tests/loopback."""
+    with running(tmp_path_factory.mktemp("exchange")) as exchange:
+        yield exchange
 
 
 @pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
+def reopen(request: pytest.FixtureRequest, tmp_path: Path, exchange: Exchange) -> Reopen:
     """Return a function that opens the same source again."""
-    return lambda: request.param(tmp_path)
+    return lambda: request.param(Place(tmp_path, exchange))
 
 
 @pytest.fixture
@@ -64,6 +94,20 @@ def test_it_says_what_it_is(source):
     assert source.name
     assert source.is_simulated is isinstance(source, SimulatedSource)
     assert set(SYMBOLS) <= set(source.symbols())
+
+
+def test_bars_worth_asking_for_at_once_are_more_than_a_day_of_minutes(source):
+    assert source.chunk_bars > Interval.M1.per_day
+
+
+def test_a_remote_source_says_how_its_calls_went(source):
+    source.bars(SYMBOLS, INTERVAL, START, STOP)
+    if not isinstance(source, RemoteSource):
+        assert isinstance(source, FileSource | SimulatedSource)
+        return
+    outcomes = source.drain()
+    assert outcomes.select("source", "endpoint", "outcome", "share_frac").rows() == [(source.name, "bars", "ok", 1.0)]
+    assert source.drain().is_empty()
 
 
 def test_its_span_has_zones_and_holds_all_bars(source):

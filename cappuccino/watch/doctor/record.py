@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from cappuccino.clock import SystemClock
 from cappuccino.errors import ArtifactError, CappuccinoError, WarehouseBusy
 from cappuccino.market.sources import record_end, source_of
 from cappuccino.registry.identity import ModelId
@@ -44,6 +45,8 @@ def configuration(settings: Settings) -> Finding:
 def source(settings: Settings) -> tuple[Finding, datetime | None]:
     """Judge whether the configured source answers; also returns where its record ends, if it does."""
     market = settings.market
+    if market.source in ("alpaca", "coinbase"):
+        return venue(settings), market.end
     try:
         origin = source_of(settings)
         symbols, span = origin.symbols(), origin.span()
@@ -58,6 +61,24 @@ def source(settings: Settings) -> tuple[Finding, datetime | None]:
         advice = f"add them to the files, or choose market.symbols from {', '.join(symbols)}"
         return fail("source", f"{found}; without {', '.join(absent)}", advice), record_end(market, origin)
     return ok("source", found), record_end(market, origin)
+
+
+def venue(settings: Settings) -> Finding:
+    """Judge whether a venue answers, by one question asked once."""
+    market, name = settings.market, settings.market.source
+    once = getattr(settings, name).model_copy(update={"max_attempts": 1})
+    now = SystemClock().now()
+    try:
+        bars = source_of(settings.model_copy(update={name: once})).bars(
+            market.symbols, market.base_interval, now - timedelta(days=1), now
+        )
+    except CappuccinoError as error:
+        return fail("source", str(error), f"check the network, and the address under [{name}] in the configuration")
+    absent = sorted({*market.symbols} - {*bars["symbol"]})
+    if absent:
+        advice = "choose market.symbols that are traded there"
+        return fail("source", f"{name}: no bar of {', '.join(absent)} in the last day", advice)
+    return ok("source", f"{name} answers: {len(bars)} bars of {len(market.symbols)} symbols in the last day")
 
 
 def folder(settings: Settings) -> Finding:
@@ -116,7 +137,7 @@ def training(settings: Settings) -> Finding:
 def bars(settings: Settings, contents: Contents, present: datetime) -> Finding:
     """Judge the age of each symbol's newest bar at `present`, the clock of this market."""
     market, rows = settings.market, contents.freshness
-    sync = "sync with `cappuccino materialize market/bars`"
+    sync = "fetch them with `cappuccino bars sync`"
     if rows.is_empty():
         return warn("bars", "none are stored", sync)
     absent = [symbol for symbol in market.symbols if symbol not in rows["symbol"].to_list()]

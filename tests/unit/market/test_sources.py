@@ -7,7 +7,7 @@ import pytest
 
 from cappuccino.market.files import FileSource
 from cappuccino.market.simulated import SimulatedSource
-from cappuccino.market.source import empty_frame
+from cappuccino.market.source import RemoteSource, empty_frame
 from cappuccino.market.sources import clock_of, present_clock, record_end, source_of
 from cappuccino.market.sync import sync_bars
 from cappuccino.settings import MarketSettings, load
@@ -81,3 +81,11 @@ def test_the_warehouse_remembers_the_present_of_its_newest_sync(new_warehouse: W
     sync_bars(new_warehouse, Canned(frame), MARKET, START, END, END + 3 * HOUR)
     with new_warehouse.read() as reader:
         assert present_clock(reader).now() >= before
+
+
+def test_venues_are_sources_that_are_asked_over_a_network(nothing: Path) -> None:
+    for name in ("alpaca", "coinbase"):
+        source = source_of(load(nothing, {"market": {"source": name}}))
+        assert (source.name, source.is_simulated, source.span()) == (name, False, None)
+        assert isinstance(source, RemoteSource)
+    assert not isinstance(SOURCE, RemoteSource)
