@@ -2,12 +2,15 @@
 
 import dagster as dg
 
-from assets.tables import described, table_spec
+from assets.tables import described, key_of, table_spec
 from cappuccino.clock import Clock
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.features.table import build_features
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+
+INPUTS = ("market.books", "features.sentiment")
+"""Tables beside bars, for features that name them."""
 
 
 @dg.multi_asset(
@@ -15,8 +18,10 @@ from cappuccino.store.warehouse import Warehouse
     specs=[
         table_spec(
             "features.features",
-            deps=("market.bars_all",),
-            automation_condition=dg.AutomationCondition.eager(),
+            deps=("market.bars_all", *INPUTS),
+            # Inputs are seen by the next build that bars ask for; a book a minute would ask for one a minute, and who
+            # feeds no sentiment would wait for it for ever.
+            automation_condition=dg.AutomationCondition.eager().ignore(dg.AssetSelection.assets(*map(key_of, INPUTS))),
         )
     ],
     pool="warehouse",

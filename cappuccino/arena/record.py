@@ -16,7 +16,6 @@ from cappuccino.arena.season import Round, ladder_of, season
 from cappuccino.arena.windows import draw_windows, mostly_traded
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
-from cappuccino.market.sync import load_panel
 from cappuccino.registry import moves
 from cappuccino.registry.artifacts import folder_of, read_manifest
 from cappuccino.registry.identity import ModelId
@@ -24,7 +23,7 @@ from cappuccino.registry.manifest import Manifest
 from cappuccino.registry.record import append_decisions, read_book
 from cappuccino.registry.stages import Action, Decision, Stage
 from cappuccino.risk.rules import Rules
-from cappuccino.rl.agent import Agent
+from cappuccino.rl.agent import Agent, Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse, Writer
 from cappuccino.validation.evaluate import Policy
@@ -140,7 +139,7 @@ class Referee:
         manifests = [read_manifest(folder_of(settings.artifacts, model), model) for model in models]
         self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)
         self._fighters: dict[ModelId, Fighter] = {}
-        self._panels: dict[tuple[Interval, tuple[str, ...]], BarPanel] = {}
+        self._panels: dict[Market, BarPanel] = {}
 
     def play(self, pairing: Pairing) -> MatchResult:
         """Return the match of `pairing` over windows that neither side trained on."""
@@ -179,14 +178,13 @@ class Referee:
 
     def _panel(self, agent: Agent) -> BarPanel:
         """Return the bars from before the earliest window on, shared by all agents on that market."""
-        key = (agent.interval, agent.symbols)
-        if key not in self._panels:
+        if agent.market not in self._panels:
             # Twice what the agent needs: features start at a block's edge, not at the first bar.
             history = 2 * (agent.history_bars + agent.lookback) * agent.interval.duration + timedelta(days=40)
             start = self._unseen_from - history
             with self.warehouse.read() as reader:
-                self._panels[key] = load_panel(reader, agent.symbols, agent.interval, self.now, start)
-        return self._panels[key]
+                self._panels[agent.market] = agent.market.panel(reader, self.now, start)
+        return self._panels[agent.market]
 
 
 def _unseen_from(manifest: Manifest) -> datetime:

@@ -125,7 +125,12 @@ def _padded(panel: BarPanel, n_bars: int) -> BarPanel:
         name: np.concatenate([getattr(panel, name), np.repeat(getattr(panel, name)[-1:], n_missing, axis=0)])
         for name in (*PRICE_COLUMNS, "is_filled")
     }
-    return BarPanel(panel.interval, panel.symbols, np.concatenate([panel.opened_at, later]), **repeated)
+    inputs = {
+        name: np.concatenate([values, np.repeat(values[-1:], n_missing, axis=0)])
+        for name, values in panel.inputs.items()
+    }
+    opened_at = np.concatenate([panel.opened_at, later])
+    return BarPanel(panel.interval, panel.symbols, opened_at, **repeated, inputs=inputs)
 
 
 def _require_sound(panel: BarPanel) -> None:

@@ -56,7 +56,9 @@ class Scaler:
             raise ArtifactError(
                 f"scaler: fitted on {self.mean.shape} symbols x features, found {values.shape[-2:]}; retrain"
             )
-        scaled = np.clip((values - self.mean) / self.std, -CLIP, CLIP)
+        scaled = np.asarray(values - self.mean)
+        scaled /= self.std  # in place: a hundred symbols take most of a gigabyte
+        np.clip(scaled, -CLIP, CLIP, out=scaled)
         return scaled.astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +87,8 @@ def fit(values: FloatArray, names: tuple[str, ...], symbols: tuple[str, ...]) ->
     A feature that never moves in training gets deviation 1, so that a later move is seen as it is and not
     blown up. Raises DataError when fewer than two rows are left.
     """
-    complete = values[np.isfinite(values).all(axis=(1, 2))]
+    is_complete = np.isfinite(values).all(axis=(1, 2))
+    complete = values if is_complete.all() else values[is_complete]
     if len(complete) < 2:
         raise DataError(
             f"{len(complete)} of {len(values)} bars have all features, a scale needs 2; sync a longer range"

@@ -27,6 +27,9 @@ class ManifestFeatures:
     indicators: tuple[str, ...]
     extras: tuple[str, ...]
     names: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    max_input_age_hours: float = 24.0
+    """Of models without inputs, and of those that were trained before there were any, it says nothing."""
 
 
 @dataclass(frozen=True, config=_CHECKED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -13,14 +15,17 @@ from cappuccino.errors import ArtifactError, DataError
 from cappuccino.features.compute import compute, live_history_bars
 from cappuccino.features.scaler import Scaler
 from cappuccino.features.spec import FeatureSpec
+from cappuccino.market.inputs import Inputs
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
+from cappuccino.market.sync import load_panel
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.artifacts import Artifact, folder_of, load
 from cappuccino.registry.identity import ModelId
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
+from cappuccino.store.warehouse import Reader
 
 
 class Decider:
@@ -44,6 +49,19 @@ class Decider:
         return self.wish.weights(action, accounts.weights(market.close_usd[t]))
 
 
+@dataclass(frozen=True)
+class Market:
+    """What an agent trades, and what it has to be shown: agents of equal markets share a panel."""
+
+    interval: Interval
+    symbols: tuple[str, ...]
+    inputs: Inputs
+
+    def panel(self, reader: Reader, now: datetime, start: datetime | None = None) -> BarPanel:
+        """Return its bars that had closed at `now` and opened at or after `start`; raises as `load_panel` does."""
+        return load_panel(reader, self.symbols, self.interval, now, start, self.inputs)
+
+
 class Agent:
     """A model from its artifact folder, ready to trade panels of its symbols and interval."""
 
@@ -56,7 +74,7 @@ class Agent:
         self.symbols: tuple[str, ...] = manifest.symbols
         self.hyper = Hyper.from_dict(manifest.hyper)
         self.scaler = Scaler.from_dict(manifest.scaler)
-        self.features = FeatureSpec(manifest.features.indicators, manifest.features.extras)
+        self.features = FeatureSpec.from_dict(asdict(manifest.features))
         self.scaler.require(manifest.features.names, manifest.symbols)
         self._network = _network(artifact, self.hyper)
 
@@ -64,6 +82,11 @@ class Agent:
     def load(cls, artifacts: Path, model: ModelId) -> Agent:
         """Return the agent of `model` under the artifacts folder; raises ArtifactError when it is damaged."""
         return cls(load(folder_of(artifacts, model), model))
+
+    @property
+    def market(self) -> Market:
+        """Which panels it can decide on."""
+        return Market(self.interval, self.symbols, self.features.inputs)
 
     @property
     def history_bars(self) -> int:

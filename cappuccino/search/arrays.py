@@ -42,8 +42,7 @@ def write_arrays(folder: Path, arrays: StudyArrays) -> None:
     description = {
         "interval": panel.interval.value,
         "symbols": panel.symbols,
-        "indicators": arrays.spec.indicators,
-        "extras": arrays.spec.extras,
+        **arrays.spec.to_dict(),
     }
     # Last, and in one move: a folder with a description is complete.
     partial = folder / f".{_DESCRIPTION}.saving"
@@ -60,5 +59,5 @@ def read_arrays(folder: Path) -> StudyArrays:
         raise DataError(f"study arrays {folder} lack {error.filename}; start the study again") from None
     features = columns.pop("features")
     panel = BarPanel(Interval(description["interval"]), tuple(description["symbols"]), **columns)
-    spec = FeatureSpec(tuple(description["indicators"]), tuple(description["extras"]))
+    spec = FeatureSpec.from_dict(description)
     return StudyArrays(panel, features, spec)

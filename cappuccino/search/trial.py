@@ -176,7 +176,7 @@ def _manifest(
         study=task.model.study,
         trial=task.model.trial,
         hyper=dict(task.hyper.to_dict()),
-        features=ManifestFeatures(spec.indicators, spec.extras, spec.names),
+        features=ManifestFeatures(**spec.to_dict(), names=spec.names),
         scaler=scaler.to_dict(),
         symbols=panel.symbols,
         interval=panel.interval,

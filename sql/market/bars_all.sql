@@ -33,6 +33,17 @@ examples:
       - {opened_at_utc: 2025-01-01 00:00, open: 1, high: 4, low: 1, close: 3, volume: 10, is_filled: false}
       - {opened_at_utc: 2025-01-01 01:00, open: 3, high: 3, low: 3, close: 3, volume: 0, is_filled: true}
       - {opened_at_utc: 2025-01-01 02:00, open: 5, high: 7, low: 4, close: 6, volume: 4, is_filled: false}
+  - name: the newest bar that is over is there even when a part of it is missing
+    given:
+      market.bars:
+        - {symbol: A/USD, opened_at_utc: 2025-01-01 00:00, closed_at_utc: 2025-01-01 00:30, open: 1, high: 3, low: 1, close: 2, volume: 5, source: t, ingested_at_utc: 2025-01-02}
+        - {symbol: A/USD, opened_at_utc: 2025-01-01 00:30, closed_at_utc: 2025-01-01 01:00, open: 2, high: 4, low: 2, close: 3, volume: 5, source: t, ingested_at_utc: 2025-01-02}
+        - {symbol: A/USD, opened_at_utc: 2025-01-01 01:30, closed_at_utc: 2025-01-01 02:00, open: 9, high: 9, low: 9, close: 9, volume: 1, source: t, ingested_at_utc: 2025-01-02}
+        - {symbol: A/USD, opened_at_utc: 2025-01-01 02:00, closed_at_utc: 2025-01-01 02:30, open: 9, high: 9, low: 9, close: 9, volume: 1, source: t, ingested_at_utc: 2025-01-02}
+    where: interval = '1h'
+    expect:
+      - {opened_at_utc: 2025-01-01 00:00, open: 1, high: 4, low: 1, close: 3, volume: 10, is_filled: false}
+      - {opened_at_utc: 2025-01-01 01:00, open: 3, high: 3, low: 3, close: 3, volume: 0, is_filled: true}
 */
 with
 base as (
@@ -62,13 +73,21 @@ buckets as (
         = epoch_us(timestamp 'epoch' + lengths.length)
 ),
 
+ends as (
+    select symbol, max(closed_at_utc) as known_until_utc from base group by symbol
+),
+
 grid as (
     select
         interval,
         length,
         symbol,
-        unnest(generate_series(min(opened_at_utc), max(opened_at_utc), length)) as opened_at_utc
+        -- Up to the last bar that is over, complete or not: what was decided then is what history shows later.
+        unnest(
+            generate_series(min(opened_at_utc), time_bucket(length, any_value(known_until_utc)) - length, length)
+        ) as opened_at_utc
     from buckets
+    inner join ends using (symbol)
     group by interval, length, symbol
 ),
 
