@@ -62,11 +62,13 @@ class StudyBook:
             "data_end_utc": end,
             "train_end_utc": train_end,
             "data_fingerprint": self.plan.fingerprint,
+            "bars_from_utc": self.plan.bars_from,
+            "bars_fingerprint": self.plan.bars_fingerprint,
             "code_version": code_version(),
             "settings": self.settings.model_dump_json(),
             "finished_at_utc": None,
         }
-        times = ("as_of_utc", "data_start_utc", "data_end_utc", "train_end_utc", "finished_at_utc")
+        times = ("as_of_utc", "data_start_utc", "data_end_utc", "train_end_utc", "bars_from_utc", "finished_at_utc")
         with self.warehouse.write() as writer:
             writer.execute(
                 """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cappuccino.errors import TrainingBusy, TrainingError
+from cappuccino.errors import StudyFailed, TrainingBusy, TrainingError
 from cappuccino.search.book import StudyBook
 from cappuccino.search.loop import Say, Study, StudySummary, require_disk
 from cappuccino.search.request import StudyRequest
@@ -24,13 +24,14 @@ from cappuccino.search.timeframe import choose_timeframe
 from cappuccino.search.workers import Pool
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.watch.due import require_fresh
 
 
 def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
     """Run the study of `request` to its cap or its stop rule, or take it up where it was left.
 
     Raises TrainingBusy when another process trains on this warehouse, TrainingError without a worker, without disk
-    space or without one completed trial, DataError when the data do not suffice.
+    space or without one completed trial, StaleData when bars are too old, DataError when they do not suffice.
     """
     settings = request.settings
     if settings.training.workers == 0:
@@ -39,6 +40,7 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
     warehouse = Warehouse(settings.database)
     with _training_lock(settings.warehouse):
         with warehouse.read() as reader:
+            require_fresh(reader, settings, request.now, "training")
             plan = due_study(reader, settings, request.kind, request.now)
         book = StudyBook(warehouse, plan, settings)
         study, state = _worked_on(plan, book, settings, on_progress)
@@ -48,7 +50,7 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
         book.close(state, dict(importances(study.space, study.results)), n_complete)
         shutil.rmtree(study_folder(settings.warehouse, plan.study), ignore_errors=True)
     if state == "failed":
-        raise TrainingError(
+        raise StudyFailed(
             f"none of {len(study.results)} trials of {plan.study} completed; see `cappuccino sql "
             f"\"select * from lab.attempts where study = '{plan.study}'\"`. "
             "When the cause is gone, another training.seed makes a new study"

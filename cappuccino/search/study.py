@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from cappuccino.errors import DataError, TrainingError
+from cappuccino.errors import DataError, StaleData, TrainingError
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.features.table import load_features
+from cappuccino.market.fingerprint import bars_fingerprint
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, FloatArray, as_datetime, as_datetime64
 from cappuccino.registry.version import code_version
@@ -64,6 +65,10 @@ class StudyPlan:
     data: dict[Interval, StudyData]
     fingerprint: str
     """Hash of every bar and feature that the study may see."""
+    bars_from: datetime
+    """Open of the first bar that the data depend on: the warm-up of the first bar's features."""
+    bars_fingerprint: str
+    """Fingerprint of the stored base bars from there to the end of the data."""
 
     def pair_of(self, trial: int) -> Pair:
         """Return the pair that `trial` works on: each in turn, so that all get the same number of trials."""
@@ -119,7 +124,10 @@ def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) ->
     fingerprint = _fingerprint(data)
     name = f"{kind}-{now:%Y%m%dT%H%M}-{_digest(fingerprint, _identity(settings, kind, pairs))}"
     cap = settings.timeframe.trials if kind == "timeframe" else settings.training.trials
-    return StudyPlan(name, kind, now, cap, pairs, data, fingerprint)
+    bars_from = min(_first_bar_used(one, spec) for one in data.values())
+    end = as_datetime(max(one.panel.closed_at[-1] for one in data.values()))
+    bars = bars_fingerprint(reader, settings.market.symbols, bars_from, end)
+    return StudyPlan(name, kind, now, cap, pairs, data, fingerprint, bars_from, bars)
 
 
 def folds_of(data: StudyData, pair: Pair, n_folds: int) -> tuple[Fold, ...]:
@@ -148,11 +156,21 @@ def _load(reader: Reader, settings: Settings, spec: FeatureSpec, interval: Inter
     since = market.start or now - timedelta(days=market.history_days)
     start = int(np.searchsorted(panel.opened_at, as_datetime64(since)))
     panel, features = panel.rows(start, len(panel)), features[start:]
+    if now - as_datetime(panel.closed_at[-1]) > market.max_bar_age + interval.duration:
+        raise StaleData(
+            f"the {interval} features end at {panel.closed_at[-1]} UTC, too long before {now:%F %R}; "
+            "materialise market/bars_all and features/features again"
+        )
     arena_from = np.datetime64((now - timedelta(days=settings.training.arena_days)).replace(tzinfo=None), "us")
     train_stop = int(np.searchsorted(panel.closed_at, arena_from, side="right"))
     if not np.isfinite(features).all():
         raise DataError(f"some {interval} bars lack features that others have; materialise features/features again")
     return StudyData(panel, features, train_stop)
+
+
+def _first_bar_used(data: StudyData, spec: FeatureSpec) -> datetime:
+    interval = data.panel.interval
+    return as_datetime(data.panel.opened_at[0]) - spec.warmup_bars(interval) * interval.duration
 
 
 def _require_good_folds(data: StudyData, pair: Pair, settings: Settings) -> None:
@@ -187,7 +205,7 @@ def _fingerprint(data: dict[Interval, StudyData]) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for one in data.values():
         digest.update(one.panel.fingerprint().encode())
-        digest.update(np.ascontiguousarray(one.features).tobytes())
+        digest.update(np.ascontiguousarray(one.features).data)
     return digest.hexdigest()
 
 

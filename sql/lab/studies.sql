@@ -17,6 +17,8 @@ columns:
   data_end_utc: End of the study's data.
   train_end_utc: End of the training range; later bars belong to the arena.
   data_fingerprint: Hash of every bar of the data.
+  bars_from_utc: Open of the first bar that the data depend on, the warm-up of its features included.
+  bars_fingerprint: Fingerprint of the base bars from there to the end of the data, when the study was planned.
   code_version: Version of Cappuccino.
   settings: The configuration, as JSON.
   finished_at_utc: Clock time of the end, empty while it runs.
@@ -42,5 +44,7 @@ create table lab.studies (
     data_fingerprint varchar not null,
     code_version varchar not null,
     settings varchar not null,
-    finished_at_utc timestamp
+    finished_at_utc timestamp,
+    bars_from_utc timestamp,
+    bars_fingerprint varchar
 );

@@ -85,9 +85,12 @@ def add_study(writer: Writer, study: str, as_of: datetime, **changes: Any) -> No
         "data_fingerprint": "f",
         "code_version": "1",
         "settings": "{}",
+        "bars_from_utc": None,
+        "bars_fingerprint": None,
         "finished_at_utc": None,
     }
-    writer.append("lab.studies", pl.DataFrame([row | changes], schema_overrides={"finished_at_utc": TIME}))
+    types = {"bars_from_utc": TIME, "bars_fingerprint": pl.String, "finished_at_utc": TIME}
+    writer.append("lab.studies", pl.DataFrame([row | changes], schema_overrides=types))
 
 
 def add_trial(writer: Writer, model: ModelId, score: float | None = 0.5, state: str = "complete") -> None:

@@ -67,7 +67,7 @@ def plan(settings: Settings, kind: str = "training") -> StudyPlan:
     pairs = tuple(Pair(Interval.H1, lookback) for lookback in ((4, 8) if kind == "timeframe" else (8,)))
     cap = settings.timeframe.trials if kind == "timeframe" else settings.training.trials
     data = StudyData(panel(), np.zeros((N_BARS, 2, 5)), N_BARS - 48)
-    return StudyPlan("study", kind, NOW, cap, pairs, {Interval.H1: data}, "bars")  # type: ignore[arg-type]
+    return StudyPlan("study", kind, NOW, cap, pairs, {Interval.H1: data}, "bars", NOW, "base bars")  # type: ignore[arg-type]
 
 
 class MemoryBook(StudyBook):
