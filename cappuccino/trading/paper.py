@@ -15,15 +15,14 @@ import numpy as np
 import polars as pl
 
 from cappuccino.errors import DataError
-from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, as_datetime, as_datetime64
-from cappuccino.market.sync import load_panel
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
-from cappuccino.rl.agent import Agent
+from cappuccino.rl.agent import Agent, Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse
+from cappuccino.trading.rows import bar_rows, fill_rows
 from cappuccino.validation.evaluate import EpisodeResult, run
 
 TIME = pl.Datetime("us", "UTC")
@@ -60,7 +59,7 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
         accounts = open_paper_accounts(reader, settings.sandbox.cash_usd)
         agents = {a.model: Agent.load(settings.artifacts, a.model) for a in accounts}
         panels = _panels(reader, accounts, agents, now)
-    caught_up = (catch_up(a, agents[a.model], panels[_market(agents[a.model])], rules) for a in accounts)
+    caught_up = (catch_up(a, agents[a.model], panels[agents[a.model].market], rules) for a in accounts)
     traded = [done for done in caught_up if done is not None]
     with warehouse.write() as writer:
         for done in traded:
@@ -148,13 +147,6 @@ def first_decision(panel: BarPanel, moment: datetime) -> int:
     return row
 
 
-Market = tuple[Interval, tuple[str, ...]]
-
-
-def _market(agent: Agent) -> Market:
-    return agent.interval, agent.symbols
-
-
 def _panels(
     reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Agent], now: datetime
 ) -> Mapping[Market, BarPanel]:
@@ -163,46 +155,24 @@ def _panels(
     for account in accounts:
         agent = agents[account.model]
         start = account.opened_at - agent.history_bars * agent.interval.duration
-        starts[_market(agent)] = min(start, starts.get(_market(agent), start))
-    return {market: load_panel(reader, market[1], market[0], now, start) for market, start in starts.items()}
+        starts[agent.market] = min(start, starts.get(agent.market, start))
+    return {market: market.panel(reader, now, start) for market, start in starts.items()}
 
 
 def _equity_rows(account: PaperAccount, panel: BarPanel, episode: EpisodeResult) -> pl.DataFrame:
-    n_bars = len(episode.closed_at) - 1
+    bars = bar_rows(episode)
     opening = panel.close[first_decision(panel, account.opened_at)]
-    growth = (panel.close[len(panel) - n_bars :] / opening).mean(axis=1)
-    return _keys(account.model, n_bars).hstack(
-        pl.DataFrame(
-            {
-                "closed_at_utc": _times(episode.closed_at[1:]),
-                "stage": [account.stage] * n_bars,
-                "value_usd": episode.equity_usd[1:, 0],
-                "benchmark_usd": account.cash_usd * growth,
-                "exposure_frac": episode.weights[:, 0].sum(axis=1),
-                "fee_usd": episode.fee_usd[:, 0].sum(axis=1),
-                "slippage_usd": episode.slippage_usd[:, 0].sum(axis=1),
-                "turnover_usd": episode.traded_usd[:, 0],
-                "rules": episode.rules[:, 0],
-            }
-        )
+    growth = (panel.close[len(panel) - len(bars) :] / opening).mean(axis=1)
+    return bars.select(
+        *_keys(account.model),
+        pl.lit(account.stage).alias("stage"),
+        pl.all(),
+        pl.Series("benchmark_usd", account.cash_usd * growth),
     )
 
 
 def _fill_rows(account: PaperAccount, panel: BarPanel, start: int, episode: EpisodeResult) -> pl.DataFrame:
-    step, asset = np.nonzero(episode.units[:, 0])
-    return _keys(account.model, len(step)).hstack(
-        pl.DataFrame(
-            {
-                "filled_at_utc": _times(panel.opened_at[start + 1 + step]),
-                "symbol": pl.Series([panel.symbols[a] for a in asset], dtype=pl.String),
-                "units": episode.units[step, 0, asset],
-                "price_usd": episode.price_usd[step, 0, asset],
-                "fee_usd": episode.fee_usd[step, 0, asset],
-                "slippage_usd": episode.slippage_usd[step, 0, asset],
-                "realized_pnl_usd": episode.realized_pnl_usd[step, 0, asset],
-            }
-        )
-    )
+    return fill_rows(panel, start, episode).select(*_keys(account.model), pl.all())
 
 
 def _account_row(account: PaperAccount) -> pl.DataFrame:
@@ -218,14 +188,5 @@ def _account_row(account: PaperAccount) -> pl.DataFrame:
     return pl.DataFrame([row], schema_overrides={"opened_at_utc": TIME, "traded_until_utc": TIME})
 
 
-def _keys(model: ModelId, n_rows: int) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "study": pl.Series([model.study] * n_rows, dtype=pl.String),
-            "trial": pl.Series([model.trial] * n_rows, dtype=pl.Int64),
-        }
-    )
-
-
-def _times(moments: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> pl.Series:
-    return pl.Series(moments.astype("datetime64[us]"), dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
+def _keys(model: ModelId) -> tuple[pl.Expr, pl.Expr]:
+    return pl.lit(model.study).alias("study"), pl.lit(model.trial, dtype=pl.Int64).alias("trial")

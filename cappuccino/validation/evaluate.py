@@ -69,11 +69,11 @@ class EpisodeResult:
         pnls: FloatArray = self.realized_pnl_usd[:, account][is_sale]
         return pnls
 
-    def measures(self, account: int, benchmark_returns: FloatArray) -> Measures:
-        """Return the measures of one account beside (T,) `baselines.benchmark_returns`."""
+    def activity(self, account: int) -> Activity:
+        """Return what one account did: its sales, fills, turnover, exposure and costs."""
         before = self.equity_usd[:-1, account]
         traded = self.traded_usd[:, account]
-        activity = Activity(
+        return Activity(
             trade_pnls_usd=self.trade_pnls_usd(account),
             n_fills=int(np.count_nonzero(self.units[:, account])),
             turnover_frac=float(np.divide(traded, before, out=np.zeros_like(before), where=before > 0).sum()),
@@ -81,7 +81,10 @@ class EpisodeResult:
             fees_usd=float(self.fee_usd[:, account].sum()),
             slippage_usd=float(self.slippage_usd[:, account].sum()),
         )
-        return measure(self.returns[:, account], benchmark_returns, self.interval, activity)
+
+    def measures(self, account: int, benchmark_returns: FloatArray) -> Measures:
+        """Return the measures of one account beside (T,) `baselines.benchmark_returns`."""
+        return measure(self.returns[:, account], benchmark_returns, self.interval, self.activity(account))
 
 
 def run(
