@@ -2,10 +2,13 @@
 
 import dagster as dg
 
+from assets.pictures import picture
 from assets.tables import column_metadata, described, key_of, schema
+from cappuccino.settings import Settings
 from cappuccino.store.models import build
 from cappuccino.store.schema import SqlFile
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.watch import plots
 
 
 def sql_models() -> list[dg.AssetsDefinition]:
@@ -26,9 +29,19 @@ def _model_asset(file: SqlFile) -> dg.AssetsDefinition:
         automation_condition=dg.AutomationCondition.eager(),
         pool="warehouse",
     )
-    def model(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[None]:
+    def model(
+        settings: dg.ResourceParam[Settings], warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.MaterializeResult[None]:
         with warehouse.write() as writer:
             build(writer, file)
-        return dg.MaterializeResult(metadata=described(warehouse, table))
+        return dg.MaterializeResult(metadata={**_pictures(table, warehouse, settings), **described(warehouse, table)})
 
     return model
+
+
+def _pictures(table: str, warehouse: Warehouse, settings: Settings) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return what is better seen than read."""
+    if table != "market.days":
+        return {}
+    days = warehouse.query("from market.days")
+    return {"coverage": picture(plots.coverage(days, simulated=settings.is_simulated))}

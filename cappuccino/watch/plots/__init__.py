@@ -3,6 +3,7 @@
     market    closes, coverage
     lab       timeframes, progress, leaderboard, ladder
     desk      equity, drawdown, exposure
+    replay    growth, drawdown, production: the pictures of a replay, imported by module
     canvas    Theme (LIGHT, DARK), png, markdown
 
 No figure touches matplotlib's global state, none fails on an empty frame, and each says `simulated market`

@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -113,6 +113,12 @@ def dress(panel: Axes, theme: Theme) -> None:
     panel.set_axisbelow(True)
     panel.tick_params(colors=theme.muted, labelsize=8.5, length=0)
     panel.xaxis.get_offset_text().set(color=theme.muted, fontsize=8.5)
+
+
+def mixed(color: str, other: str, share: float) -> str:
+    """Return the colour that has `share` of `color`, and of `other` the rest."""
+    red, green, blue = (share * one + (1 - share) * two for one, two in zip(to_rgb(color), to_rgb(other), strict=True))
+    return to_hex((red, green, blue))
 
 
 def dates(panel: Axes) -> None:

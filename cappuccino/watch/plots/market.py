@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from cappuccino.watch.plots.canvas import LIGHT, Theme, axes, dates, legend, moments, nothing, sheet
+from cappuccino.watch.plots.canvas import LIGHT, Theme, axes, dates, legend, mixed, moments, nothing, sheet
 
-_HALF = 0.5
+_FEW, _HALF = 0.1, 0.5
+_CELLS = 540
+"""Most cells of a row: two pixels each."""
+_ROW_IN, _LABEL_IN = 0.26, 0.1
+"""Height of a row where there are few symbols, and the least at which its label can be read."""
 
 
 def closes(bars: pl.DataFrame, *, simulated: bool, theme: Theme = LIGHT) -> Figure:
@@ -50,65 +54,82 @@ def closes(bars: pl.DataFrame, *, simulated: bool, theme: Theme = LIGHT) -> Figu
     return figure
 
 
-def coverage(bars: pl.DataFrame, *, simulated: bool, theme: Theme = LIGHT) -> Figure:
+def coverage(days: pl.DataFrame, *, simulated: bool, theme: Theme = LIGHT) -> Figure:
     """Return a heat map of how much of each day the stored bars cover, one row a symbol.
 
-    `bars` is market.bars: symbol, opened_at_utc, closed_at_utc.
+    `days` is market.days: symbol, day, expected_bars, absent_bars, halted_bars. Where there are more days than fit,
+    a cell stands for several and shows the worst of them, so that no hole is lost.
     """
     title = "Coverage of the record"
-    if bars.is_empty():
+    if days.is_empty():
         return nothing(title, "no bars yet", simulated, theme)
-    covered = covered_days(bars)
-    symbols = covered["symbol"].unique(maintain_order=True).to_list()
-    days = covered["day"].unique().sort()
-    shares = covered["covered_frac"].to_numpy().reshape(len(symbols), len(days))
-    n_short = int((shares < 1).sum())
-    said = f"{n_short:,} of {shares.size:,} symbol-days have holes" if n_short else "every day is complete"
-    figure = sheet(title, said, simulated, theme, height_in=1.75 + 0.26 * len(symbols))
+    cells, length = covered(days)
+    names, tints = zip(*_shades(theme), strict=True)
+    height_in = max(_LABEL_IN, min(_ROW_IN, 13 / cells.height)) * cells.height
+    figure = sheet(title, _said(days, length), simulated, theme, height_in=1.6 + height_in)
     panel = axes(figure, theme)
-    first, last = date2num(moments(days))[[0, -1]].tolist()  # type: ignore[no-untyped-call]
-    colors = (theme.bad, theme.series[4], theme.good)
+    codes = cells.drop("symbol").to_numpy()
+    first = float(date2num(days["day"].min()))  # type: ignore[no-untyped-call]
     panel.imshow(
-        np.where(shares < 1, np.where(shares < _HALF, 0, 1), 2),
+        np.array([to_rgb(tint) for tint in tints])[codes],
         aspect="auto",
         interpolation="nearest",
-        cmap=ListedColormap(colors),
-        vmin=0,
-        vmax=2,
-        extent=(first, last + 1, len(symbols) - 0.5, -0.5),
+        extent=(first, first + length * codes.shape[1], len(codes) - 0.5, -0.5),
     )
+    panel.hlines(np.arange(0.5, len(codes) - 1), *panel.get_xlim(), colors=theme.paper, linewidth=0.7)
     panel.xaxis_date()
     dates(panel)
-    panel.grid(False)
-    panel.set_yticks(range(len(symbols)), symbols)
-    names = ("less than half", "some missing", "complete")
-    legend(panel, theme, handles=[Patch(color=c, label=n) for c, n in zip(colors, names, strict=True)])
+    panel.grid(visible=False)
+    panel.set_yticks(range(len(codes)), cells["symbol"].to_list())
+    panel.tick_params(axis="y", labelsize=min(8.5, 72 * 0.85 * height_in / cells.height))
+    shown = [Patch(color=tints[code], label=names[code]) for code in np.unique(codes) if names[code]]
+    legend(panel, theme, handles=shown)
     return figure
 
 
-def covered_days(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return symbol, day, covered_frac for every symbol and every day between the first and the last bar.
+def covered(days: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Return how well market.days covers each symbol's cells, and the days of a cell.
 
-    The share is of the day's part inside the record: one that begins at noon has no hole before it.
+    Columns: symbol, then one per cell from the first to the last day of all: 0 not listed, 1 complete, 2 only a halt
+    of the exchange is absent, 3 a source lacks less than a tenth, 4 at most half, 5 more. A cell has its worst day.
     """
-    start, stop = bars["opened_at_utc"].min(), bars["closed_at_utc"].max()
-    days = pl.datetime_range(
-        pl.lit(start).dt.truncate("1d"), pl.lit(stop) - pl.duration(microseconds=1), "1d", eager=False
+    n_lost = pl.col("absent_bars") - pl.col("halted_bars")
+    share = n_lost / pl.col("expected_bars")
+    of_hole = pl.when(share < _FEW).then(3).when(share <= _HALF).then(4).otherwise(5)
+    code = pl.when(n_lost > 0).then(of_hole).when(pl.col("absent_bars") > 0).then(2).otherwise(1)
+    since = (pl.col("day") - pl.col("day").min()).dt.total_days()
+    n_days = days.select(since.max() + 1).item()
+    length = -(-n_days // _CELLS)
+    worst = days.select("symbol", cell=since // length, code=code).group_by("symbol", "cell").agg(pl.col("code").max())
+    grid = days.select(pl.col("symbol").unique().sort()).join(
+        pl.DataFrame({"cell": range(-(-n_days // length))}), how="cross"
     )
-    grid = bars.select(pl.col("symbol").unique(maintain_order=True)).join(
-        pl.select(day=days), how="cross", maintain_order="left_right"
+    cells = grid.join(worst, on=["symbol", "cell"], how="left", maintain_order="left").with_columns(
+        pl.col("code").fill_null(0)
     )
-    held = bars.group_by("symbol", day=pl.col("opened_at_utc").dt.truncate("1d")).agg(
-        held=(pl.col("closed_at_utc") - pl.col("opened_at_utc")).sum()
-    )
-    inside = pl.min_horizontal(pl.col("day") + pl.duration(days=1), pl.lit(stop)) - pl.max_horizontal(
-        pl.col("day"), pl.lit(start)
-    )
+    return cells.pivot("cell", index="symbol", values="code", maintain_order=True), length
+
+
+def _shades(theme: Theme) -> tuple[tuple[str, str], ...]:
+    """Return name and colour of each code of `covered`."""
+    few, many = theme.series[4], theme.bad
     return (
-        grid.join(held, on=["symbol", "day"], how="left", maintain_order="left")
-        .with_columns(covered_frac=pl.col("held").fill_null(pl.duration()) / inside)
-        .select("symbol", "day", pl.col("covered_frac").cast(pl.Float64).clip(0.0, 1.0))
+        ("", theme.paper),
+        ("complete", mixed(theme.good, theme.paper, 0.55)),
+        ("halt of the exchange", theme.series[1]),
+        ("some lost", few),
+        ("10 % to half lost", mixed(few, many, 0.5)),
+        ("more than half lost", many),
     )
+
+
+def _said(days: pl.DataFrame, length: int) -> str:
+    n_lost = days.filter(pl.col("absent_bars") > pl.col("halted_bars")).height
+    n_halted = days.filter(pl.col("halted_bars") > 0)["day"].n_unique()
+    parts = [f"{n_lost:,} of {days.height:,} symbol-days have holes" if n_lost else "no source lost a bar"]
+    parts += [f"days with a halt of the exchange: {n_halted:,}"] * bool(n_halted)
+    parts += [f"each cell shows the worst of {length} days"] * (length > 1)
+    return " · ".join(parts)
 
 
 def _by_symbol(bars: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

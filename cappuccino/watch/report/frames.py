@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
 
 import polars as pl
 
 from cappuccino.market.interval import Interval
+from cappuccino.market.record import Queries, state
 from cappuccino.settings import Settings
 
 _MAX_CLOSES = 5_000
 Frames = Mapping[str, pl.DataFrame]
-
-
-class Queries(Protocol):
-    """Answers SQL: an open reader, or the warehouse itself."""
-
-    def query(self, sql: str, /, **params: Any) -> pl.DataFrame: ...
-
-
 QUERIES: Mapping[str, str] = MappingProxyType(
     {
         "stages": "select * from promotion.stages",
@@ -61,14 +53,19 @@ QUERIES: Mapping[str, str] = MappingProxyType(
             )
             order by importance_frac desc
         """,
-        "quality": """
-            select * from ops.data_quality
-            qualify row_number() over (
-                partition by interval, "check", symbol order by checked_at_utc desc
-            ) = 1
-        """,
         "freshness": "select * from market.freshness",
-        "bars": "select symbol, opened_at_utc, closed_at_utc from market.bars order by symbol, opened_at_utc",
+        "days": "select * from market.days",
+        "holes": """
+            select
+                symbol,
+                min(opened_at_utc) as first_absent_utc,
+                max(opened_at_utc) as last_absent_utc,
+                count(*) as lost_bars
+            from market.absences
+            where not is_halt
+            group by symbol, run_after_utc
+            order by lost_bars desc, symbol, first_absent_utc
+        """,
         "closes": """
             select symbol, closed_at_utc, close, is_filled from market.bars_all
             where interval = $interval
@@ -79,10 +76,11 @@ QUERIES: Mapping[str, str] = MappingProxyType(
 
 
 def read_frames(reader: Queries, settings: Settings) -> dict[str, pl.DataFrame]:
-    """Return the rows of every query by its name; raises WarehouseError as the reader does."""
+    """Return every query's rows and the verdict about the bars, by name; raises WarehouseError as the reader does."""
     frames = {name: reader.query(sql) for name, sql in QUERIES.items() if "$" not in sql}
     interval = closes_interval(settings)
-    return {**frames, "closes": reader.query(QUERIES["closes"], interval=interval.value)}
+    closes = reader.query(QUERIES["closes"], interval=interval.value)
+    return {**frames, "closes": closes, "quality": state(reader, settings.market)}
 
 
 def closes_interval(settings: Settings) -> Interval:

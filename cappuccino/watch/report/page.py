@@ -86,6 +86,33 @@ class Section:
     terms: tuple[Term, ...] = ()
 
 
+@dataclass(frozen=True)
+class Banner:
+    """What nobody may overlook; `kind` is `alarm` or nothing."""
+
+    lead: str
+    text: str
+    kind: str = ""
+
+
+SIMULATED_MARKET = Banner(
+    "Simulated market.",
+    "These bars were invented by a random number generator. No figure on this page says anything about a real market.",
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page; `is_simulated` goes into its title and the description of every picture."""
+
+    title: str
+    as_of: str
+    is_simulated: bool
+    banners: tuple[Banner, ...]
+    tiles: tuple[Tile, ...]
+    sections: tuple[Section, ...]
+
+
 def picture(alt: str, draw: Callable[..., Figure]) -> Picture:
     """Return a picture of a plot that takes only the `theme` any more."""
     return Picture(alt, lambda theme: draw(theme=theme))

@@ -10,14 +10,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cappuccino import __version__
+from cappuccino.market.record import Queries
 from cappuccino.settings import Settings
 from cappuccino.watch import formats
 from cappuccino.watch.plots import DARK, LIGHT, Theme, data_uri, png
 from cappuccino.watch.report import desk, lab, record
-from cappuccino.watch.report.frames import Frames, Queries, read_frames
-from cappuccino.watch.report.page import Picture, Section, Tile
+from cappuccino.watch.report.frames import Frames, read_frames
+from cappuccino.watch.report.page import SIMULATED_MARKET, Banner, Page, Picture, Section, Tile
 
 TEMPLATE = "report.html.j2"
+_LIVE = Banner("Live trading is switched on.", "A model that passes every gate may trade real money.", "alarm")
 
 
 def write_report(found: Queries | Frames, settings: Settings, now: datetime, file: Path) -> Path:
@@ -27,7 +29,11 @@ def write_report(found: Queries | Frames, settings: Settings, now: datetime, fil
     the warehouse can be closed by then. Raises WarehouseError when it cannot be read.
     """
     frames = found if isinstance(found, Mapping) else read_frames(found, settings)
-    html = render(frames, settings, now)
+    return store(render(frames, settings, now), file)
+
+
+def store(html: str, file: Path) -> Path:
+    """Write a page to `file` in one step, and return it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as out:
@@ -40,6 +46,21 @@ def write_report(found: Queries | Frames, settings: Settings, now: datetime, fil
 
 def render(found: Frames, settings: Settings, now: datetime) -> str:
     """Return the page for what was found in the warehouse (`read_frames`)."""
+    simulated = is_simulated(found, settings)
+    return html_of(
+        Page(
+            "Cappuccino",
+            f"As of {formats.text('now_utc', now)} UTC · profile {settings.profile}",
+            simulated,
+            (SIMULATED_MARKET,) * simulated + (_LIVE,) * settings.live.enabled,
+            tuple(tiles(found, now)),
+            tuple(sections(found, settings)),
+        )
+    )
+
+
+def html_of(page: Page) -> str:
+    """Return `page` as HTML that needs no other file."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -48,15 +69,7 @@ def render(found: Frames, settings: Settings, now: datetime) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(source=_source, light=LIGHT, dark=DARK)
-    return environment.get_template(TEMPLATE).render(
-        simulated=is_simulated(found, settings),
-        live=settings.live.enabled,
-        profile=settings.profile,
-        now=formats.text("now_utc", now),
-        version=__version__,
-        tiles=tuple(tiles(found, now)),
-        sections=tuple(sections(found, settings)),
-    )
+    return environment.get_template(TEMPLATE).render(page=page, version=__version__)
 
 
 def is_simulated(found: Frames, settings: Settings) -> bool:

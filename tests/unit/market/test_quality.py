@@ -61,6 +61,7 @@ def test_severities_say_what_blocks_and_what_warns(make_bars):
     errors = set(result.filter(severity="error")["check"])
     assert errors == {
         "missing_symbols",
+        "longest_hole",
         "duplicates",
         "ohlc_order",
         "non_positive",
@@ -85,8 +86,123 @@ def test_gaps_are_counted_between_the_first_and_the_last_bar(make_bars):
     frame = make_bars([None, 1, None, 3, None, None, None, 7])
     gaps = finding(frame, "gaps")
     assert (gaps["n_bad"], gaps["n_checked"], gaps["figure"]) == (4, 7, pytest.approx(4 / 7))
-    assert gaps["detail"] == "gaps: 2, the longest of 3 bars after 2024-01-01 00:45 UTC"
+    assert gaps["detail"] == "hole of 3 bars (0.75 h) after 2024-01-01 00:45 UTC"
     assert not gaps["passed"]
+
+
+def test_a_refused_gap_is_an_error_and_a_halt_is_not(make_bars):
+    refusing = SETTINGS.model_copy(update={"gap_policy": "refuse"})
+    frame = pl.concat([make_bars([1, None, 3, None, 5], "A/USD"), make_bars([1, None, 3, 4, 5], "B/USD")])
+    for chosen, severity in ((SETTINGS, "warn"), (refusing, "error")):
+        found = check(frame, 5, symbols=("A/USD", "B/USD"), settings=chosen)
+        rows = found.filter(pl.col("check").is_in(["gaps", "halts"])).select("check", "symbol", "severity", "n_bad")
+        assert rows.rows() == [
+            ("gaps", "A/USD", severity, 1),
+            ("halts", "A/USD", "warn", 1),
+            ("gaps", "B/USD", severity, 0),
+            ("halts", "B/USD", "warn", 1),
+        ]
+
+
+def test_a_symbol_that_stands_still_without_volume_takes_part_in_a_halt(make_bars):
+    still = make_bars([1, 2, 3, 4], "B/USD").with_columns(
+        volume=pl.Series([1.0, 0.0, 0.0, 1.0]),
+        high=pl.Series([2.0, 2.0, 4.0, 5.0]),
+        low=pl.Series([0.5, 2.0, 2.5, 3.5]),
+    )
+    found = check(pl.concat([make_bars([1, None, None, 4], "A/USD"), still]), 4, symbols=("A/USD", "B/USD"))
+    counts = {(row["check"], row["symbol"]): row["n_bad"] for row in found.iter_rows(named=True)}
+    assert counts["halts", "A/USD"] == 1, "at 00:15 B is flat; at 00:30 it has a range, so it did move"
+    assert counts["gaps", "A/USD"] == 1
+    assert counts["zero_volume", "B/USD"] == 2
+
+
+def test_a_symbol_that_is_not_listed_yet_or_any_more_does_not_prevent_a_halt(make_bars):
+    frame = pl.concat(
+        [
+            make_bars([1, None, 3, 4, None, 6], "A/USD"),
+            make_bars([1, None, 3, 4, None, 6], "B/USD"),
+            make_bars([None, None, 3, 4, None, None], "C/USD"),
+        ]
+    )
+    found = check(frame, 6, symbols=("A/USD", "B/USD", "C/USD"))
+    assert found.filter(check="halts")["n_bad"].to_list() == [2, 2, 0]
+    assert found.filter(check="gaps")["n_bad"].sum() == 0
+
+
+def test_alone_a_symbol_has_holes_and_no_halts(make_bars):
+    found = check(make_bars([1, None, 3], "A/USD"), 3, symbols=("A/USD",))
+    assert dict(found.select("check", "n_bad").rows())["gaps"] == 1
+    assert dict(found.select("check", "n_bad").rows())["halts"] == 0
+
+
+def test_nothing_of_anybody_for_more_than_a_day_is_no_halt(make_bars):
+    for n_absent, check_name in ((96, "halts"), (97, "gaps")):
+        closes = [1.0, *[None] * n_absent, 1.0]
+        frame = pl.concat([make_bars(closes, symbol) for symbol in ("A/USD", "B/USD")])
+        found = check(frame, len(closes), symbols=("A/USD", "B/USD"))
+        assert dict(found.filter(symbol="A/USD").select("check", "n_bad").rows())[check_name] == n_absent
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_what_is_flat_for_more_than_a_day_excuses_no_hole(make_bars, is_mixed):
+    """Nothing moves: B is flat while A is absent, or now the one and now the other."""
+    for n_still, check_name in ((96, "halts"), (97, "gaps")):
+        absent = [not (is_mixed and n % 2) for n in range(n_still)]
+        lacking = make_bars([1.0, *[None if lost else 1.0 for lost in absent], 1.0], "A/USD")
+        flat = make_bars([1.0] * (n_still + 2), "B/USD")
+        still = pl.col("opened_at_utc").is_between(START + QUARTER, START + n_still * QUARTER)
+        quiet = pl.concat([lacking, flat]).with_columns(
+            pl.when(still).then(pl.lit(1.0)).otherwise(pl.col(name)).alias(name) for name in ("high", "low")
+        )
+        quiet = quiet.with_columns(volume=pl.when(still).then(0.0).otherwise("volume"))
+        found = check(quiet, n_still + 2, symbols=("A/USD", "B/USD"))
+        counts = {(row["check"], row["symbol"]): row["n_bad"] for row in found.iter_rows(named=True)}
+        other = {"halts": "gaps", "gaps": "halts"}[check_name]
+        assert (counts[check_name, "A/USD"], counts[other, "A/USD"]) == (sum(absent), 0)
+
+
+def test_a_halt_is_a_halt_as_soon_as_the_first_symbol_is_back(make_bars):
+    """B returns never; for a day it counts as a symbol that is still halted, then as one that is not listed."""
+    for n_back, counts in ((1, (80, 0)), (17, (80, 0)), (18, (0, 80))):
+        frame = pl.concat([make_bars([1.0, *[None] * 80, *[1.0] * n_back], "A/USD"), make_bars([1.0], "B/USD")])
+        found = check(frame, 81 + n_back, symbols=("A/USD", "B/USD")).filter(symbol="A/USD")
+        n_bad = dict(found.select("check", "n_bad").rows())
+        assert (n_bad["halts"], n_bad["gaps"]) == counts
+        assert found.filter(check="gaps")["n_checked"].item() == 81 + n_back
+
+
+def test_a_hole_is_as_long_as_what_the_source_lost_without_the_halt_in_it(make_bars):
+    """All are halted for twenty hours; of B the source lost five hours more, and half an hour before."""
+    frame = pl.concat(
+        [
+            make_bars([1.0] * 3 + [None] * 80 + [1.0] * 21, "A/USD"),
+            make_bars([1.0] + [None] * 102 + [1.0], "B/USD"),
+        ]
+    )
+    found = check(frame, 104, symbols=("A/USD", "B/USD")).filter(symbol="B/USD")
+    rows = {row["check"]: row for row in found.iter_rows(named=True)}
+    assert (rows["longest_hole"]["figure"], rows["longest_hole"]["passed"]) == (5.0, True)
+    assert (rows["gaps"]["n_bad"], rows["halts"]["n_bad"]) == (22, 80)
+    assert rows["gaps"]["detail"] == "hole of 20 bars (5.0 h) after 2024-01-01 20:30 UTC; on 2 days"
+    assert rows["halts"]["detail"] == "hole of 80 bars (20.0 h) after 2024-01-01 00:30 UTC"
+
+
+@pytest.mark.parametrize(("hours", "passed"), [(1.0, True), (0.99, False)])
+def test_the_longest_hole_of_a_source_is_compared_with_its_limit(make_bars, hours, passed):
+    settings = SETTINGS.model_copy(update={"max_hole_hours": hours})
+    found = finding(make_bars([1, None, 3, None, None, None, None, 8]), "longest_hole", settings=settings)
+    assert (found["passed"], found["figure"], found["severity"]) == (passed, 1.0, "error")
+    assert found["n_bad"] == (0 if passed else 4), "only bars in holes that are too long"
+    assert found["detail"] == f"largest hole of 4 bars (1.0 h) after 2024-01-01 00:30 UTC, limit {hours:g}"
+
+
+def test_a_halt_is_no_hole_however_long_the_limit_is(make_bars):
+    strict = SETTINGS.model_copy(update={"max_hole_hours": 0.2})
+    frame = pl.concat([make_bars([1, None, None, 4], symbol) for symbol in ("A/USD", "B/USD")])
+    found = check(frame, 4, symbols=("A/USD", "B/USD"), settings=strict).filter(check="longest_hole")
+    assert found["figure"].to_list() == [0.0, 0.0]
+    assert found["passed"].all()
 
 
 def test_repeated_bars_are_counted_once_for_each_too_many(make_bars):

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cappuccino.market.quality import RECORD, SEVERITIES
 from cappuccino.settings import Settings, load
 from cappuccino.store import models
 from cappuccino.store.schema import Schema
@@ -56,7 +57,8 @@ def fill(warehouse: Warehouse, schema: Schema) -> Warehouse:
     with warehouse.write() as writer:
         for table, rows in tables.items():
             writer.append(table, rows)
-        models.build(writer, schema.models["market.bars_all"])
+        for model in ("bars_all", "absences", "days"):
+            models.build(writer, schema.models[f"market.{model}"])
     return warehouse
 
 
@@ -106,6 +108,8 @@ def _study(name: str, kind: str, state: str, cap: int) -> dict[str, Any]:
         "code_version": "0.1.0",
         "settings": "{}",
         "finished_at_utc": None,
+        "bars_from_utc": None,
+        "bars_fingerprint": None,
     }
 
 
@@ -266,18 +270,14 @@ def _desk(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
 
 def _ops() -> dict[str, pl.DataFrame]:
     rows = []
-    for check, severity in (
-        ("gaps", "warn"),
-        ("ohlc_order", "error"),
-        ("stale", "error"),
-        ("filled_share", "error"),
-    ):
+    for check, severity in SEVERITIES.items():
         for symbol in SYMBOLS:
             bad = check == "gaps" and symbol == "UNI/USD"
             rows.append(
                 {
                     "checked_at_utc": NOW,
-                    "interval": "1h",
+                    "interval": "15m",
+                    "day": (NOW if check in RECORD else NOW - timedelta(days=60)).date(),
                     "check": check,
                     "symbol": symbol,
                     "severity": severity,
@@ -285,7 +285,8 @@ def _ops() -> dict[str, pl.DataFrame]:
                     "n_bad": 12 if bad else 0,
                     "n_checked": 1440,
                     "figure": 0.0083 if bad else 0.0,
-                    "detail": "longest hole: 2 bars from 2025-05-09 04:00 UTC" if bad else "",
+                    "detail": "hole of 2 bars (2.0 h) after 2025-05-09 03:00 UTC" if bad else "",
+                    "bars_fingerprint": None,
                 }
             )
     return {"ops.data_quality": pl.DataFrame(rows)}

@@ -20,12 +20,12 @@ from PIL import Image
 
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch import plots
-from cappuccino.watch.plots.market import covered_days
+from cappuccino.watch.plots.market import covered
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 PLOTS: Mapping[str, tuple[Callable[..., Figure], str]] = {
     "closes": (plots.closes, "select * from market.bars_all where interval = '1h'"),
-    "coverage": (plots.coverage, "select * from market.bars"),
+    "coverage": (plots.coverage, "select * from market.days"),
     "timeframes": (plots.timeframes, "select * from lab.timeframes"),
     "progress": (plots.progress, "select * from lab.trials where study like 'training%'"),
     "leaderboard": (plots.leaderboard, "select * from lab.leaderboard"),
@@ -112,21 +112,58 @@ def test_closes_start_at_one_and_filled_bars_are_crossed() -> None:
     assert np.asarray(crosses[0])[0, 1] == 2.0
 
 
-def test_coverage_counts_the_part_of_each_day_inside_the_record() -> None:
-    """The record runs from noon of day 1 to the end of day 2; B lacks a quarter of day 2."""
-    noon = START + timedelta(hours=12)
-    whole = [noon + timedelta(hours=6 * t) for t in range(6)]
-    bars = pl.DataFrame(
-        {
-            "symbol": ["A/USD"] * 6 + ["B/USD"] * 5,
-            "opened_at_utc": whole + whole[:3] + whole[4:],
-        }
-    ).with_columns(closed_at_utc=pl.col("opened_at_utc") + timedelta(hours=6))
-    found = covered_days(bars)
-    assert found["day"].to_list() == [START, START + timedelta(days=1)] * 2
-    assert found["symbol"].to_list() == ["A/USD", "A/USD", "B/USD", "B/USD"]
-    assert found["covered_frac"].to_list() == [1.0, 1.0, 1.0, 0.75]
-    assert "1 of 4 symbol-days have holes" in words(plots.coverage(bars, simulated=False))
+def days(symbol: str, *absent: tuple[int, int], first: int = 0) -> pl.DataFrame:
+    """Return market.days of one symbol: absent and halted of the 96 bars of each day."""
+    rows = [
+        (symbol, (START + timedelta(days=first + n)).date(), 96, lost, halted)
+        for n, (lost, halted) in enumerate(absent)
+    ]
+    return pl.DataFrame(rows, ("symbol", "day", "expected_bars", "absent_bars", "halted_bars"), orient="row")
+
+
+def test_coverage_tells_halts_from_holes_and_holes_by_their_size() -> None:
+    one = days("A/USD", (0, 0), (5, 5), (6, 5), (10, 0), (48, 0), (49, 0), (96, 0))
+    other = days("B/USD", (0, 0), (5, 5), first=2)
+    cells, length = covered(pl.concat([other, one]))
+    assert length == 1
+    assert cells.rows() == [("A/USD", 1, 2, 3, 4, 4, 5, 5), ("B/USD", 0, 0, 1, 2, 0, 0, 0)]
+    said = words(plots.coverage(pl.concat([one, other]), simulated=False))
+    assert "5 of 9 symbol-days have holes · days with a halt of the exchange: 3" in said
+    assert "worst of" not in said
+
+
+def test_a_long_halt_does_not_darken_the_little_that_a_source_lost() -> None:
+    cells, _ = covered(days("A/USD", (49, 48), (96, 48), (96, 47)))
+    assert cells.rows() == [("A/USD", 3, 4, 5)]
+
+
+def test_a_cell_of_several_days_shows_the_worst_so_that_no_hole_is_lost() -> None:
+    n_days = 1200
+    absent = [(1, 0) if n == 601 else (2, 2) if n == 600 else (0, 0) for n in range(n_days)]
+    cells, length = covered(days("A/USD", *absent))
+    assert length == 3
+    assert cells.width == 1 + 400
+    codes = cells.drop("symbol").row(0)
+    assert codes[200] == 3
+    assert set(codes[:200] + codes[201:]) == {1}
+    assert "each cell shows the worst of 3 days" in words(plots.coverage(days("A/USD", *absent), simulated=False))
+
+
+def test_a_hundred_symbols_over_five_years_fit_on_a_page_and_into_metadata() -> None:
+    rng, shape = np.random.default_rng(1), (100, 1826)
+    lost = np.where(rng.random(shape) < 0.003, rng.integers(1, 97, shape), 0).ravel()
+    at = np.indices(shape).reshape(2, -1)
+    frame = pl.DataFrame({"symbol": at[0], "day": at[1], "absent_bars": lost}).select(
+        pl.format("S{}/USDT", pl.col("symbol").cast(pl.String).str.zfill(3)).alias("symbol"),
+        "absent_bars",
+        expected_bars=96,
+        day=START.date() + pl.duration(days="day"),
+        halted_bars=0,
+    )
+    figure = plots.coverage(frame, simulated=True)
+    assert figure.get_figheight() < 16
+    assert len(figure.axes[0].get_yticklabels()) == 100
+    assert len(plots.markdown(figure, "coverage")) <= 60_000
 
 
 def test_the_winning_pair_is_framed_and_a_failed_one_says_so() -> None:

@@ -11,10 +11,13 @@ import pytest
 
 from cappuccino.errors import WarehouseError
 from cappuccino.market.interval import Interval
+from cappuccino.market.source import PRICES
 from cappuccino.settings import Settings, load
+from cappuccino.store.models import build
+from cappuccino.store.schema import Schema
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch.report import desk, read_frames, record, render, write_report
-from cappuccino.watch.report.frames import closes_interval
+from cappuccino.watch.report.frames import QUERIES, closes_interval
 from cappuccino.watch.report.glossary import GLOSSARY
 from cappuccino.watch.report.page import cell, grid
 
@@ -116,7 +119,8 @@ def test_the_page_tells_stages_verdicts_matches_and_checks(busy_page: Page) -> N
         "15 matches, the newest first",
         "1h bars with a lookback of 24 won; training uses them.",
         "0 checks fail and block what follows, 1 warn.",
-        "UNI/USD: longest hole: 2 bars from 2025-05-09 04:00 UTC",
+        "UNI/USD: hole of 2 bars (2.0 h) after 2025-05-09 03:00 UTC",
+        "last absent",
         "arena.streak",
     ):
         assert said in busy_page.text
@@ -216,6 +220,43 @@ def test_a_check_over_all_symbols_fails_with_its_worst_symbol() -> None:
         ("gaps", False, "A, C", 8, "C: seven"),
         ("stale", True, "", 0, ""),
     ]
+
+
+def test_a_hole_is_listed_without_the_halt_in_it(empty_warehouse: Warehouse, schema: Schema) -> None:
+    """All are halted from 03:00 to 05:00; of B the source lacks two hours before and three after it."""
+    absent = {"A/USD": {3, 4, 5}, "B/USD": set(range(1, 9))}
+    start = datetime(2025, 3, 1, tzinfo=UTC)
+    rows = [
+        (symbol, start.replace(hour=hour), start.replace(hour=hour + 1), 1.0, 2.0, 0.5, 1.0, 3.0, "simulated", start)
+        for symbol, hours in absent.items()
+        for hour in range(10)
+        if hour not in hours
+    ]
+    with empty_warehouse.write() as writer:
+        writer.append(
+            "market.bars",
+            pl.DataFrame(
+                rows,
+                ["symbol", "opened_at_utc", "closed_at_utc", *PRICES, "volume", "source", "ingested_at_utc"],
+                orient="row",
+            ),
+        )
+        build(writer, schema.models["market.absences"])
+    found = empty_warehouse.query(QUERIES["holes"])
+    assert found.select("symbol", pl.col("first_absent_utc", "last_absent_utc").dt.hour(), "lost_bars").rows() == [
+        ("B/USD", 6, 8, 3),
+        ("B/USD", 1, 2, 2),
+    ]
+    assert [each.text for each in record.holes(found).headings][-1] == "lost bars"
+
+
+def test_a_check_that_many_symbols_fail_names_a_few_and_counts_the_others() -> None:
+    symbols = list("EDCBA")
+    quality = pl.DataFrame({"symbol": symbols, "passed": [False] * 5, "detail": symbols}).with_columns(
+        check=pl.lit("halts"), severity=pl.lit("warn"), n_bad=1, n_checked=9, figure=0.1
+    )
+    assert record.checked(quality)["failing"].to_list() == ["A, B, C and 2 more"]
+    assert record.checked(quality.head(3))["failing"].to_list() == ["C, D, E"]
 
 
 @pytest.mark.parametrize(
