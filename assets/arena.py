@@ -9,6 +9,7 @@ from cappuccino.clock import Clock
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch import plots
+from cappuccino.watch.due import require_fresh
 
 
 @dg.multi_asset(
@@ -23,6 +24,8 @@ def arena(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[None]:
     """Everything that can be played now: new candidates enter, matches follow until the challengers are used up."""
+    with warehouse.read() as reader:
+        require_fresh(reader, settings, clock.now(), "promotion")
     season = play_arena(warehouse, settings, clock.now(), on_match=context.log.info)
     return dg.MaterializeResult(
         metadata={

@@ -1,5 +1,6 @@
 """The searches: for the timeframe, then for agents. Each runs as a program of its own beside Dagster."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,7 +65,7 @@ def _study(
     """Run the study's program; its log streams into the run, and ending the run ends it."""
     request = write_request(settings, kind, clock.now())
     done = pipes.run(
-        command=[sys.executable, "-m", "assets.training_program", str(request)],
+        command=[sys.executable, "-m", "assets.training_program", str(request), str(os.getpid())],
         cwd=str(PROJECT),
         context=context,
     )

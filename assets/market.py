@@ -1,14 +1,23 @@
 """Bars: from the source into the warehouse."""
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from assets.partitions import daily
 from assets.tables import described, table_spec
 from cappuccino.clock import Clock
-from cappuccino.market.source import BarSource
-from cappuccino.market.sync import sync_bars
+from cappuccino.market.source import BarSource, RemoteSource
+from cappuccino.market.sync import SyncProgress, sync_bars
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+
+
+class BarsConfig(dg.Config):
+    """How to ask for the bars."""
+
+    only_missing: bool = False
+    """Ask a venue only for what was never synced, and for its newest bars; otherwise every bar is replaced."""
 
 
 @dg.multi_asset(
@@ -19,17 +28,36 @@ from cappuccino.store.warehouse import Warehouse
 )
 def market_bars(
     context: dg.AssetExecutionContext,
+    config: BarsConfig,
     settings: dg.ResourceParam[Settings],
     clock: dg.ResourceParam[Clock],
     source: dg.ResourceParam[BarSource],
     warehouse: dg.ResourceParam[Warehouse],
+    progress: dg.ResourceParam[Callable[[SyncProgress], None]],
 ) -> dg.MaterializeResult[None]:
     """Bars of the chosen days, replaced by what the source says now."""
+
+    def tell(done: SyncProgress) -> None:
+        context.log.info(str(done))
+        progress(done)
+
     window = context.partition_time_window
-    synced = sync_bars(warehouse, source, settings.market, window.start, window.end, clock.now())
+    synced = sync_bars(
+        warehouse,
+        source,
+        settings.market,
+        window.start,
+        window.end,
+        clock.now(),
+        # Files and the simulation cost nothing to ask, and a file may have been corrected anywhere.
+        only_missing=config.only_missing and isinstance(source, RemoteSource),
+        on_progress=tell,
+    )
     return dg.MaterializeResult(
         metadata={
             "bars_synced": synced.n_bars,
+            "new": synced.n_new,
+            "changed": synced.n_changed,
             "from": synced.start.isoformat(),
             "to": synced.stop.isoformat(),
             "fingerprint": synced.fingerprint,
@@ -37,10 +65,3 @@ def market_bars(
             **described(warehouse, "market.bars"),
         }
     )
-
-
-# Written beside the assets above and below it: the record of syncs, and of the checks in checks.py.
-records = [
-    table_spec("ops.syncs", deps=("market.bars",)),
-    table_spec("ops.data_quality", deps=("market.bars",)),
-]

@@ -7,6 +7,7 @@ from cappuccino.clock import Clock
 from cappuccino.registry.record import judge_sandbox
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.watch.due import require_fresh
 
 
 @dg.multi_asset(
@@ -21,6 +22,8 @@ def decisions(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[None]:
     """Verdicts on sandbox models whose time is over now."""
+    with warehouse.read() as reader:
+        require_fresh(reader, settings, clock.now(), "promotion")
     made = judge_sandbox(warehouse, settings.sandbox, clock.now())
     for decision in made:
         context.log.info(f"{decision.model}: {decision.from_stage} -> {decision.to_stage}, {decision.reason}")

@@ -17,9 +17,13 @@ from cappuccino.search.request import read_request
 PARENT_POLL_S = 1.0
 
 
-def main(request_file: str) -> int:
-    """Run the study of `request_file`; progress goes to the run's log and to stderr. Ends with whoever started it."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+def main(request_file: str, parent: str = "") -> int:
+    """Run the study of `request_file`; progress goes to the run's log and to stderr. Ends with process `parent`.
+
+    Without one it ends with whoever its parent is now; one that was killed while this program loaded is not.
+    """
+    watched = int(parent) if parent else os.getppid()
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
     with open_dagster_pipes() as pipes:
 
         def say(line: str) -> None:

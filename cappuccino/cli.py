@@ -15,12 +15,17 @@ from cappuccino.errors import CappuccinoError
 # name -> (module:command, help). The library names the pipeline's commands as text: it never imports Dagster.
 COMMANDS = {
     "run": (
-        "dagster_project.commands:run",
+        "dagster_project.commands.run:run",
         "Run the whole life of a model: bars to a production agent on paper.",
     ),
-    "materialize": ("dagster_project.commands:materialize", "Materialise single assets."),
-    "assets": ("dagster_project.commands:assets", "List the assets."),
-    "ui": ("dagster_project.commands:ui", "Open the Dagster UI on this warehouse."),
+    "replay": (
+        "dagster_project.commands.replay:replay",
+        "Live through history again: sync what was known, retrain when due, arena, sandbox, promotion, trading.",
+    ),
+    "bars": ("dagster_project.commands.bars:bars", "Fetch bars, and look at what there is."),
+    "materialize": ("dagster_project.commands.materialize:materialize", "Materialise single assets."),
+    "assets": ("dagster_project.commands.materialize:assets", "List the assets."),
+    "ui": ("dagster_project.commands.ui:ui", "Open the Dagster UI on this warehouse."),
     "sql": ("cappuccino.commands.query:sql", "Ask the warehouse in SQL."),
     "stages": ("cappuccino.commands.models:stages", "Show where every model stands."),
     "production": (
@@ -86,8 +91,9 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
-        if not any(parameter.name == "warehouse" for parameter in command.params):
-            command.params += shared_options()
+        for each in (command, *getattr(command, "commands", {}).values()):
+            if not any(parameter.name == "warehouse" for parameter in each.params):
+                each.params += shared_options()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

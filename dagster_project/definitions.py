@@ -2,8 +2,23 @@
 
 import dagster as dg
 
-from assets import arena, checks, desk, features, lab, market, promotion, report, sql_models
+from assets import (
+    arena,
+    checks,
+    currency_checks,
+    desk,
+    features,
+    inputs,
+    lab,
+    market,
+    promotion,
+    records,
+    report,
+    sql_models,
+)
+from assets.freshness import with_freshness
 from cappuccino.clock import Clock
+from cappuccino.market.sync import OnProgress
 from cappuccino.settings import Settings, load
 from dagster_project.jobs import JOBS
 from dagster_project.resources import resources_of
@@ -11,26 +26,31 @@ from dagster_project.schedules import SCHEDULES
 from dagster_project.sensors import SENSORS
 
 
-def build_definitions(settings: Settings, clock: Clock | None = None) -> dg.Definitions:
+def build_definitions(
+    settings: Settings, clock: Clock | None = None, on_progress: OnProgress | None = None
+) -> dg.Definitions:
     """Return the project for `settings`; with `clock`, every decision is made as of its moment."""
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        market.market_bars,
+        *records.records,
+        *sql_models.sql_models(),
+        inputs.market_books,
+        features.features,
+        lab.timeframe_search,
+        lab.training,
+        arena.arena,
+        desk.desk,
+        desk.system,
+        promotion.decisions,
+        report.report,
+    ]
     return dg.Definitions(
-        assets=[
-            market.market_bars,
-            *market.records,
-            *sql_models.sql_models(),
-            features.features,
-            lab.timeframe_search,
-            lab.training,
-            arena.arena,
-            desk.desk,
-            promotion.decisions,
-            report.report,
-        ],
-        asset_checks=[checks.bar_quality, *checks.contract_checks()],
+        assets=with_freshness(assets, settings),
+        asset_checks=[checks.bar_quality, *checks.contract_checks(), *currency_checks.currency_checks()],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
-        resources=resources_of(settings, clock),
+        resources=resources_of(settings, clock, on_progress),
     )
 
 

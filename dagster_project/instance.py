@@ -12,6 +12,8 @@ telemetry:
   enabled: false
 run_queue:
   dequeue_interval_seconds: 1
+freshness:
+  enabled: true
 concurrency:
   pools:
     default_limit: 1

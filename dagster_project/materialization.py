@@ -12,12 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import torch
 
 from cappuccino.clock import Clock
 from cappuccino.errors import CappuccinoError, DataError, error_named
+from cappuccino.market.sync import OnProgress
 from cappuccino.settings import Settings
 from dagster_project.definitions import build_definitions
 from dagster_project.instance import prepare_home
+from dagster_project.jobs import ONLY_MISSING
 
 if TYPE_CHECKING:
     from dagster import SerializableErrorInfo
@@ -35,8 +38,8 @@ class Outcome:
 class Materializer:
     """Runs assets of one configuration in this process."""
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self.settings, self.instance = settings, instance
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, on_progress: OnProgress | None = None) -> None:
+        self.settings, self.instance, self._on_progress = settings, instance, on_progress
 
     def run(
         self,
@@ -45,24 +48,37 @@ class Materializer:
         days: tuple[str, str] | None = None,
         on_step: Callable[[str, float], None] | None = None,
     ) -> Outcome:
-        """Run a job as of `clock`, for the bar partitions [first, last] where it has bars.
+        """Run a job as of `clock`; where it has bars, for those of the days [first, last] that are missing.
 
         `on_step(name, seconds)` hears of every step that succeeds. Raises the CappuccinoError that stopped it,
         DataError for failed checks that block.
         """
-        definitions = build_definitions(self.settings, clock)
-        return self._execute(definitions.resolve_job_def(job), days, on_step)
+        definitions = build_definitions(self.settings, clock, self._on_progress)
+        return self._execute(definitions.resolve_job_def(job), days, only_missing=days is not None, on_step=on_step)
 
-    def materialize(self, selection: dg.AssetSelection, days: tuple[str, str] | None = None) -> Outcome:
-        """Materialise the selected assets, as of the configured clock; raises as `run` does."""
+    def materialize(
+        self,
+        selection: dg.AssetSelection,
+        days: tuple[str, str] | None = None,
+        *,
+        clock: Clock | None = None,
+        only_missing: bool = False,
+    ) -> Outcome:
+        """Materialise the selected assets, as of `clock` or the configured one; raises as `run` does.
+
+        Bars of `days` are replaced, or with `only_missing` a venue is asked only for what was never synced.
+        """
         job = dg.define_asset_job("materialize", selection)
-        definitions = dg.Definitions.merge(build_definitions(self.settings), dg.Definitions(jobs=[job]))
-        return self._execute(definitions.resolve_job_def("materialize"), days)
+        project = build_definitions(self.settings, clock, self._on_progress)
+        definitions = dg.Definitions.merge(project, dg.Definitions(jobs=[job]))
+        return self._execute(definitions.resolve_job_def("materialize"), days, only_missing=only_missing)
 
     def _execute(
         self,
         job: dg.JobDefinition,
         days: tuple[str, str] | None,
+        *,
+        only_missing: bool,
         on_step: Callable[[str, float], None] | None = None,
     ) -> Outcome:
         tags = (
@@ -78,7 +94,10 @@ class Materializer:
             instance=self.instance,
             tags=tags,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                **(ONLY_MISSING if only_missing else {}),
+            },
         )
         failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
         if not result.success:
@@ -87,15 +106,18 @@ class Materializer:
 
 
 @contextmanager
-def materializer(settings: Settings) -> Iterator[Materializer]:
-    """Open Dagster's records under the warehouse and run assets with them."""
+def materializer(
+    settings: Settings, on_progress: OnProgress | None = None, *, recorded: bool = True
+) -> Iterator[Materializer]:
+    """Run assets with Dagster's records under the warehouse, or without; `on_progress` hears of long syncs."""
     prepare_home(settings.warehouse)
+    torch.set_num_threads(1)  # one account on one bar: several threads mostly wait for each other
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # Beta notices of Dagster are for its developers, not for the user of a command.
         warnings.simplefilter("ignore")
-        with dg.DagsterInstance.get() as instance:
-            yield Materializer(settings, instance)
+        with dg.DagsterInstance.get() if recorded else dg.DagsterInstance.ephemeral() as instance:
+            yield Materializer(settings, instance, on_progress)
 
 
 def _hear(on_step: Callable[[str, float], None], entry: dg.EventLogEntry) -> None:
@@ -130,6 +152,8 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, Serializab
 
 
 def _known_error(name: str, message: str, step: str, run_id: str) -> CappuccinoError:
+    if name == "DagsterExecutionInterruptedError":
+        return CappuccinoError(f"stopped by a signal during {step}; the same command goes on from there")
     text = message.partition(": ")[2].strip() if name in message.partition(": ")[0] else message.strip()
     kind = error_named(name)
     if kind is CappuccinoError:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.partitions import daily
 from cappuccino.clock import Clock
-from dagster_project.jobs import trading_job
+from dagster_project.jobs import ONLY_MISSING, trading_job
 
 
 @dg.schedule(job=trading_job, cron_schedule="5 * * * *", name="hourly_trading")
@@ -15,6 +15,7 @@ def hourly_trading(context: dg.ScheduleEvaluationContext, clock: dg.ResourcePara
     keys = daily.get_partition_keys(current_time=now)[-2:]
     return dg.RunRequest(
         run_key=now.isoformat(),
+        run_config=ONLY_MISSING,
         tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
     )
 

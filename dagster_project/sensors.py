@@ -1,4 +1,7 @@
-"""When, by the facts of the data: stale bars sync, stale training data train. Off until somebody turns them on."""
+"""When, by the facts of the data: stale bars sync, stale training data train. Off until somebody turns them on.
+
+What is due is decided by `cappuccino.watch.due`, which a replay of history asks as well.
+"""
 
 from datetime import timedelta
 
@@ -8,8 +11,8 @@ from assets.partitions import daily
 from cappuccino.clock import Clock
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.watch.staleness import staleness
-from dagster_project.jobs import trading_job, whole_life_job
+from cappuccino.watch.due import arena_due, trading_due, training_due
+from dagster_project.jobs import ONLY_MISSING, matches_job, trading_job, whole_life_job
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -29,17 +32,18 @@ def stale_bars(
     """Newest bar older than two intervals and the grace time: sync, and let the desk trade."""
     now = clock.now()
     with warehouse.read() as reader:
-        found = staleness(reader, settings, now)
-    if not found.bars_are_stale:
-        return dg.SkipReason(f"bars are known until {found.bars_known_until}")
-    since = found.bars_known_until or now - timedelta(days=settings.market.history_days)
+        due = trading_due(reader, settings, now)
+    if not due.is_due:
+        return dg.SkipReason(due.reason)
+    market = settings.market
+    since = due.since or market.start or now - timedelta(days=market.history_days)
     # One request for each state of the data: a sync that brings nothing is not repeated until an interval later.
-    run_key = f"bars-{since:%Y%m%dT%H%M}-{settings.market.base_interval.floor(now):%Y%m%dT%H%M}"
+    run_key = f"bars-{since:%Y%m%dT%H%M}-{market.base_interval.floor(now):%Y%m%dT%H%M}"
     tags = {
         "dagster/asset_partition_range_start": f"{since:%Y-%m-%d}",
         "dagster/asset_partition_range_end": daily.get_partition_keys(current_time=now)[-1],
     }
-    return dg.RunRequest(run_key=run_key, tags=tags)
+    return dg.RunRequest(run_key=run_key, tags=tags, run_config=ONLY_MISSING)
 
 
 @dg.sensor(job=whole_life_job, minimum_interval_seconds=600)
@@ -52,19 +56,40 @@ def stale_training(
     """Newest trained-on bar older than a week: a new study, its arena, and its promotions."""
     now = clock.now()
     with warehouse.read() as reader:
-        found = staleness(reader, settings, now)
-    if found.bars_are_stale:
-        return dg.SkipReason("bars are stale; they have to be synced first")
-    if not found.training_is_stale:
-        return dg.SkipReason(f"training data reach until {found.trained_until}")
-    studies = dg.RunsFilter(job_name=whole_life_job.name, statuses=UNDER_WAY)
-    if context.instance.get_runs_count(studies):
+        due = training_due(reader, settings, now)
+    if not due.is_due:
+        return dg.SkipReason(due.reason)
+    if _under_way(context):
         return dg.SkipReason("a study is under way; there are never two at once")
     # Just after midnight the newest day has no closed bar yet.
     first, last = daily.get_partition_keys(current_time=now)[-2:]
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     # A study that fails is tried again the next day, not at the next tick.
-    return dg.RunRequest(run_key=f"training-{found.trained_until}-{now:%Y%m%d}", tags=tags)
+    return dg.RunRequest(run_key=f"training-{due.since}-{now:%Y%m%d}", tags=tags, run_config=ONLY_MISSING)
 
 
-SENSORS = (stale_bars, stale_training)
+@dg.sensor(job=matches_job, minimum_interval_seconds=300)
+def waiting_candidates(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.RunRequest | dg.SkipReason:
+    """Completed trials that never entered the arena, as after a run that broke off: let them fight."""
+    now = clock.now()
+    with warehouse.read() as reader:
+        due = arena_due(reader, settings, now)
+    if not due.is_due:
+        return dg.SkipReason(due.reason)
+    if _under_way(context):
+        return dg.SkipReason("a study is under way, and its arena follows it")
+    # A run that fails is tried again an hour later.
+    return dg.RunRequest(run_key=f"arena-{due.since}-{due.reason}-{now:%Y%m%dT%H}")
+
+
+def _under_way(context: dg.SensorEvaluationContext) -> bool:
+    studies = dg.RunsFilter(job_name=whole_life_job.name, statuses=UNDER_WAY)
+    return bool(context.instance.get_runs_count(studies))
+
+
+SENSORS = (stale_bars, stale_training, waiting_candidates)

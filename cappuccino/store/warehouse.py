@@ -138,6 +138,8 @@ class Warehouse:
             connection = self._connect(read_only, deadline)
             try:
                 connection.execute("set TimeZone = 'UTC'")
+                # DuckDB would draw it into the output of any command that takes two seconds, JSON included.
+                connection.execute("set enable_progress_bar = false")
                 yield connection
             finally:
                 connection.close()

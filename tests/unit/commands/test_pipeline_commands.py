@@ -9,7 +9,9 @@ import pytest
 from cappuccino.market.interval import Interval
 from cappuccino.market.simulated import SimulatedSource
 from cappuccino.settings import load
-from dagster_project.commands import environment_of, introduction, overrides_of
+from dagster_project.commands.options import overrides_of
+from dagster_project.commands.run import introduction
+from dagster_project.commands.ui import environment_of
 from dagster_project.pipeline import timetable
 
 NOTHING = dict.fromkeys(["source", "path", "symbols", "start", "end", "trials", "timeframe_trials", "workers", "seed"])

@@ -1,0 +1,19 @@
+"""Tables that no asset materialises: written beside others, by commands, or by the user."""
+
+from assets.tables import table_spec
+
+DEPS = {
+    "ops.syncs": ("market.bars",),
+    "ops.api_errors": ("market.bars",),
+    "ops.data_quality": ("market.bars",),
+    "features.builds": ("market.bars_all",),
+    "features.sentiment": (),
+    "replay.runs": ("market.bars",),
+    "replay.steps": ("replay.runs",),
+    "replay.decisions": ("replay.runs",),
+    "replay.equity": ("replay.runs",),
+    "replay.measures": ("replay.runs",),
+}
+"""Each with the table whose making, or command, writes it."""
+
+records = [table_spec(table, deps=deps) for table, deps in DEPS.items()]
