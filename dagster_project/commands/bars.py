@@ -41,8 +41,10 @@ def sync(ctx: click.Context, /, refetch: bool, as_json: bool, **options: Any) ->
     settings.warehouse.mkdir(parents=True, exist_ok=True)
     days = days_to_sync(settings)
     with materializer(settings, on_progress=lambda done: click.echo(str(done), err=True)) as runs:
-        selection = dg.AssetSelection.assets(*map(key_of, BARS))
-        outcome = runs.materialize(selection, days, only_missing=not refetch)
+        # Two runs: Dagster notes every day for every asset of a run that has days.
+        fetched, *derived = (key_of(table) for table in BARS)
+        outcome = runs.materialize(dg.AssetSelection.assets(fetched), days, only_missing=not refetch)
+        runs.materialize(dg.AssetSelection.assets(*derived))
     with warehouse_of(settings).read() as reader:
         known, label = reader.query("from market.freshness"), market_label(reader)
     if as_json:
@@ -68,8 +70,15 @@ def days_to_sync(settings: Settings) -> tuple[str, str]:
 @as_json_option
 @click.pass_context
 def coverage(ctx: click.Context, as_json: bool) -> None:
-    """Show how much of each symbol's time has bars."""
-    with warehouse_of(settings_of(ctx)).read() as reader:
+    """Show how much of each symbol's time has bars, good enough for what follows or not."""
+    from assets.tables import sql_file
+    from cappuccino.store.models import build
+
+    warehouse = warehouse_of(settings_of(ctx))
+    with warehouse.write() as writer:  # a check that blocked has kept them from being made
+        build(writer, sql_file("market.absences"))
+        build(writer, sql_file("market.days"))
+    with warehouse.read() as reader:
         found, label = (
             reader.query(
                 """
@@ -92,7 +101,7 @@ def coverage(ctx: click.Context, as_json: bool) -> None:
         found,
         f"Coverage{label}",
         as_json=as_json,
-        empty="no days that passed their checks yet; see `cappuccino bars sync` and `cappuccino bars quality`",
+        empty="no bars yet; fetch some with `cappuccino bars sync`",
     )
 
 
