@@ -39,7 +39,7 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Run the whole life of a model: bars to a production agent on paper.
 
     Bars, checks, features, timeframe search, trials, arena, sandbox, production; without options on the simulated
-    market, in about four minutes. The end of the record is held back from training for sandbox and production to trade.
+    market, in a few minutes. The end of the record is held back from training for sandbox and production to trade.
     """
     from dagster_project.materialization import materializer
     from dagster_project.pipeline import run_pipeline
