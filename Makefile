@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test check bench format docs lock ui clean help
+PEERS := $(patsubst benchmarks/peers/%/requirements.txt,benchmarks/.peers/%/.installed,$(wildcard benchmarks/peers/*/requirements.txt))
+
+.PHONY: run test check bench peers format docs lock ui clean help
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,8 +23,10 @@ check: $(STAMP) ## linter, formatter, strict types, import contracts, generated 
 	$(BIN)/lint-imports
 	$(BIN)/python -m cappuccino.store.table_docs --check docs/tables.md
 
-bench: $(STAMP) ## every benchmark, as ratios against a peer in the same run
+bench: $(STAMP) $(PEERS) ## every benchmark, as ratios against a peer in the same run
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+peers: $(PEERS) ## the environments of the learner benchmark's peers, in benchmarks/.peers
 
 ui: $(STAMP) ## the Dagster UI on this warehouse
 	$(BIN)/cappuccino ui
@@ -46,3 +50,11 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(STAMP)
+
+benchmarks/.peers/%/.installed: benchmarks/peers/%/requirements.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	for file in $(wildcard $(<D)/no_dependencies.txt); do \
+	  $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $$file || exit 1; \
+	done
+	touch $@
