@@ -19,7 +19,7 @@ from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch import plots
 
 PROJECT = Path(__file__).resolve().parents[1]
-TRAINING_TABLES = ("lab.trials", "lab.studies", "lab.attempts", "lab.evaluations", "lab.importances")
+TRAINING_TABLES = ("lab.trials", "lab.studies", "lab.attempts", "lab.evaluations", "lab.updates", "lab.importances")
 
 
 @dg.multi_asset(name="timeframe_search", specs=[table_spec("lab.timeframe_choices", deps=("features.features",))])
@@ -51,6 +51,9 @@ def training(
     summary = dict(_study(context, pipes, settings, clock, "training"))
     trials = warehouse.query("select * from lab.trials where study = $study", study=summary["study"])
     summary["progress"] = picture(plots.progress(trials, simulated=settings.is_simulated))
+    curves = warehouse.query("select * from lab.learning_curves where study = $study", study=summary["study"])
+    summary["learning"] = picture(plots.learning(curves, simulated=settings.is_simulated))
+    summary["trials_collapsed"] = int(trials["collapsed"].is_not_null().sum())
     for table in TRAINING_TABLES:
         yield dg.MaterializeResult(asset_key=table.split("."), metadata={**summary, **described(warehouse, table)})
 

@@ -15,6 +15,7 @@
     ├── StageError            a promotion, demotion or rollback that the rules forbid
     └── TrainingError         a study that cannot start or go on
         ├── TrainingBusy      another process trains on this warehouse
+        ├── TrainingDiverged  a loss, gradient or weight that is no number any more
         └── StudyFailed       none of its trials completed
 
 A message says what was found, where, and what to do next; it ends without a full stop only when a value ends it.
@@ -85,6 +86,10 @@ class TrainingError(CappuccinoError):
 
 class TrainingBusy(TrainingError):
     """Wait for the other study, or stop the process that the message names."""
+
+
+class TrainingDiverged(TrainingError):
+    """Nothing to do: the study tries the trial again with half the learning rate."""
 
 
 class StudyFailed(TrainingError):

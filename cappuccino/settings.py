@@ -208,13 +208,25 @@ class TrainingSettings(Group):
     """Most trials of a study, over all restarts and workers."""
     workers: int = Field(2, ge=0)
     """Trials at the same time; 0 = nothing trains."""
+    executor: Literal["local", "ray"] = "local"
+    """Where trials run: `local` = processes of this machine, `ray` = the nodes of a Ray cluster."""
+    ray_address: str = Field("auto", pattern=r"^(auto|local|[^/\s]+:\d+)$")
+    """The cluster: `auto` = the one that this machine belongs to, HOST:PORT = one of several, `local` = of its own."""
     seed: int = Field(7, ge=0)
     n_folds: int = Field(3, ge=1)
     """Walk-forward folds inside the training range."""
     arena_days: float = Field(60, gt=0)
     """Last days before the present, kept from training: the arena's windows come from here."""
+    learner: Literal["ppo", "apg", "search"] = "search"
+    """How agents learn: `ppo` by trying, `apg` by gradients through the engine, `search` = each trial chooses."""
+    under_rules: bool = True
+    """Train under the protection and position rules that agents trade under; they are always judged under them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where trials compute; `auto` = on CUDA when there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Factors of large matrix products in training; `auto` = bfloat16 where the hardware multiplies it."""
     updates: int = Field(60, ge=1)
-    """PPO updates of one training."""
+    """Updates of one training."""
     n_groups: int = Field(16, ge=1)
     """Places in history that a rollout starts from."""
     n_accounts: int = Field(8, ge=1)
@@ -236,8 +248,11 @@ class TrainingSettings(Group):
     max_data_age_days: float = Field(7, gt=0)
     """Training data older than this is stale."""
     retry_pause_s: float = Field(5.0, ge=0)
-    """Pause before a trial that ran out of memory is tried again."""
+    """Pause before a trial that lacked memory or disk space, or diverged, is tried again."""
+    worker_memory_mb: int | None = Field(None, ge=0)
+    """Most memory that a trial may allocate; 0 = no limit, not set = an equal share of 80 % of the machine's."""
     min_free_disk_mb: int = Field(500, ge=0)
+    """Free disk space below which no trial starts."""
 
 
 class ArenaSettings(Group):

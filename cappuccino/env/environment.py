@@ -7,7 +7,8 @@ restart   fresh accounts where an episode ended
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Generator, Tensor
@@ -19,6 +20,9 @@ from cappuccino.errors import DataError
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import Accounts
 from cappuccino.risk.rules import Rules
+
+BARELY = 1e-9
+"""Action of the smallest wish that is one."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Transition:
 
     reward: Tensor
     parts: RewardParts
+    turnover_frac: Tensor
+    """Traded notional over the value before."""
     terminated: Tensor
     """Ruined: there is nothing to come."""
     truncated: Tensor
@@ -125,7 +131,10 @@ def restart(
 
 
 def step(state: State, action: Tensor, market: MarketArrays, params: Params) -> tuple[State, Transition]:
-    """Trade `action` (N, A) in [-1, 1]: decide at close[bar], fill at open[bar + 1], mark at its close."""
+    """Trade `action` (N, A) in [-1, 1]: decide at close[bar], fill at open[bar + 1], mark at its close.
+
+    Prices are not checked; `market.require_prices` has been called.
+    """
     close, opened = market.close_usd, market.opened_us
     bar, bars_left, truncated = advance(state.bar, state.bars_left, params)
     accounts, taken = engine.step(
@@ -137,18 +146,45 @@ def step(state: State, action: Tensor, market: MarketArrays, params: Params) -> 
         opened[state.bar] + market.interval.us,
         opened[bar],
         params.rules,
+        checked=False,
     )
     fills = taken.fills
+    traded_usd = (fills.units.abs() * fills.price_usd).sum(dim=1)
     parts = reward_parts(
-        taken.value_before_usd,
-        taken.value_after_usd,
-        (fills.units.abs() * fills.price_usd).sum(dim=1),
-        accounts.weights(close[bar]),
-        params.reward,
+        taken.value_before_usd, taken.value_after_usd, traded_usd, accounts.weights(close[bar]), params.reward
     )
     terminated = taken.value_after_usd < params.ruin_frac * state.start_value_usd
     after = State(accounts, bar, bars_left, state.start_value_usd)
-    return after, Transition(parts.total, parts, terminated, truncated & ~terminated)
+    turnover = traded_usd / taken.value_before_usd
+    return after, Transition(parts.total, parts, turnover, terminated, truncated & ~terminated)
+
+
+def smooth_step(state: State, action: Tensor, market: MarketArrays, params: Params) -> tuple[State, Transition]:
+    """Return the numbers of `step` with gradients of a market that trades every wish, however small.
+
+    Inside the no-trade band, and below the smallest order, the true gradient is 0 and says nothing. There and
+    everywhere, the gradient is that of trading all the way, with its costs (a straight-through estimate, Bengio et al.
+    2013); rules and fills are those of `step`.
+    """
+    with torch.no_grad():
+        after, done = step(state, action, market, params)
+    costs = replace(params.rules.costs, min_order_usd=-1.0)
+    smooth = replace(params, wish=replace(params.wish, no_trade_band=0.0), rules=replace(params.rules, costs=costs))
+    # An order of nothing has no side, and so no costs: who wants none is asked about the first cent.
+    barely = action + (action.clamp(min=BARELY) - action).detach()
+    soft_after, soft = step(state, barely, market, smooth)
+    parts = RewardParts(*(_straight(a, b) for a, b in _pairs(soft.parts, done.parts)))
+    accounts = Accounts(*(_straight(a, b) for a, b in _pairs(soft_after.accounts, after.accounts)))
+    return replace(after, accounts=accounts), replace(done, reward=parts.total, parts=parts)
+
+
+def _pairs(soft: RewardParts | Accounts, true: RewardParts | Accounts) -> Iterator[tuple[Tensor, Tensor]]:
+    return ((getattr(soft, field.name), getattr(true, field.name)) for field in fields(soft))
+
+
+def _straight(soft: Tensor, true: Tensor) -> Tensor:
+    """Return the numbers of `true` with the gradients of `soft`."""
+    return soft + (true - soft).detach() if soft.requires_grad else true
 
 
 def _random_accounts(generator: Generator, mark_usd: Tensor, params: Params) -> Accounts:

@@ -13,6 +13,7 @@ from torch import Tensor
 from cappuccino.errors import DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
+from cappuccino.portfolio.engine import require_prices
 
 _EPOCH = np.datetime64(0, "us")
 
@@ -60,6 +61,16 @@ class MarketArrays:
             )
         # A view of every window (T - L + 1, A, L, F); only the chosen ones are copied.
         return self.features.unfold(0, lookback, 1).permute(0, 1, 3, 2)[bars + 1 - lookback]
+
+    def n_complete(self, bar: int, most: int) -> int:
+        """Return how many rows in a row, from `bar` on and at most `most`, have all features."""
+        bad = self._n_incomplete_before[bar : bar + most + 1]
+        return int((bad[1:] == bad[0]).sum())
+
+    def require_prices(self, start: int, stop: int) -> None:
+        """Raise DataError naming bar and asset unless all prices of bars [start, stop) are positive numbers."""
+        for prices in (self.open_usd, self.close_usd):
+            require_prices(prices[start:stop])
 
     @cached_property
     def _n_incomplete_before(self) -> Tensor:

@@ -21,6 +21,7 @@ class RewardWeights:
     concentration: float = 0.0
     turnover: float = 0.0
     time_decay: float = 0.0
+    variance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class RewardParts:
     cash_shortfall: Tensor
     turnover: Tensor
     time_decay: Tensor
+    variance: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -48,14 +50,16 @@ def reward_parts(
     """Return the parts for one bar.
 
     Values and `traded_usd` (unsigned notional) are (N,), `asset_weights` (N, A) are those after the bar. Time
-    decay charges exposure, so that a position has to earn its time.
+    decay charges exposure, so that a position has to earn its time; variance charges squared log returns.
     """
+    growth = torch.log(value_after_usd / value_before_usd)
     exposure = asset_weights.sum(dim=1)
     shortfall = (weights.cash_reserve - (1.0 - exposure)).clamp(min=0.0)
     return RewardParts(
-        gain=weights.scale * torch.log(value_after_usd / value_before_usd),
+        gain=weights.scale * growth,
         concentration=-weights.scale * weights.concentration * asset_weights.square().sum(dim=1),
         cash_shortfall=-weights.scale * CASH_SHORTFALL_WEIGHT * shortfall,
         turnover=-weights.scale * weights.turnover * traded_usd / value_before_usd,
         time_decay=-weights.scale * weights.time_decay * exposure,
+        variance=-weights.scale * weights.variance * growth.square(),
     )

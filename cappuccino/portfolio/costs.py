@@ -34,8 +34,11 @@ class Costs:
 
     @property
     def smallest_order_usd(self) -> float:
-        """Notional below which an order is not sent; never 0, so that rounding does not trade."""
-        return max(self.min_order_usd, ROUNDING_USD)
+        """Notional below which an order is not sent; never 0, so that rounding does not trade.
+
+        0 only for a negative `min_order_usd`, where gradients ask what an order of nothing would change.
+        """
+        return max(self.min_order_usd, ROUNDING_USD) if self.min_order_usd >= 0 else 0.0
 
 
 def fill_price(market_usd: Tensor, side: Tensor, slippage_frac: float) -> Tensor:

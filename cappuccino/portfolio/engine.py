@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cappuccino.errors import DataError
 from cappuccino.portfolio.account import Accounts
+from cappuccino.portfolio.clamp import unit_clamp
 from cappuccino.portfolio.costs import fee_usd, fill_price
 from cappuccino.risk import position
 from cappuccino.risk.layers import Orders, under_rules
@@ -75,14 +76,22 @@ def step(
     decided_us: Tensor | int,
     filled_us: Tensor | int,
     rules: Rules,
+    *,
+    checked: bool = True,
 ) -> tuple[Accounts, Step]:
     """Decide at `mark_usd` (close[t]), fill at `fill_usd` (open[t+1]), mark at `next_mark_usd` (close[t+1]).
 
-    Raises what `decide` raises.
+    Raises what `decide` raises, unless not `checked`: a training checks all prices before its first step and the
+    rewards after its last, so that a device is never waited for in between.
     """
+    if checked:
+        require_prices(mark_usd)
+        require_prices(fill_usd)
+        require_prices(next_mark_usd)
+        _require_weights(target_weights)
     value_before = accounts.value(mark_usd)
     orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules)
-    accounts, fills = execute(accounts, orders, fill_usd, filled_us, rules)
+    accounts, fills = _executed(accounts, orders, fill_usd, filled_us, rules)
     value_after = accounts.value(next_mark_usd)
     return _marked(accounts, value_after, next_mark_usd), Step(fills, value_before, value_after, orders.rules)
 
@@ -93,7 +102,7 @@ def actions_to_targets(actions: Tensor, max_weight: float, cash_reserve: Tensor 
     A positive action is a share of `max_weight`, a negative one means none; together at most 1 -
     `cash_reserve` (a number or (N,)).
     """
-    wanted = actions.to(torch.float64).clamp(0.0, 1.0) * max_weight
+    wanted = unit_clamp(actions.to(torch.float64)) * max_weight
     total = wanted.sum(-1).clamp(min=_TINY_USD)
     return wanted * ((1.0 - cash_reserve) / total).clamp(max=1.0).unsqueeze(-1)
 
@@ -104,6 +113,8 @@ def decide(accounts: Accounts, target_weights: Tensor, mark_usd: Tensor, now_us:
     Raises DataError when a price is not a positive number or a weight not a number, ValueError on other
     shapes.
     """
+    require_prices(mark_usd)
+    _require_weights(target_weights)
     return _decided(accounts, target_weights, accounts.value(mark_usd), mark_usd, now_us, rules)
 
 
@@ -128,9 +139,6 @@ def _decided(
     """Do what `decide` does, with the accounts' `value` (N,) at `mark_usd`."""
     if target_weights.shape != accounts.units.shape:
         raise ValueError(f"targets {tuple(target_weights.shape)}, accounts {tuple(accounts.units.shape)}")
-    require_prices(mark_usd)
-    if not math.isfinite(target_weights.detach().sum().item()):
-        raise DataError("a target weight is NaN or infinite; look at the policy's inputs and weights")
     wanted = _towards(accounts, target_weights, value, mark_usd, rules)
     orders = under_rules(accounts, wanted, value, mark_usd, now_us, rules)
     if rules.max_weight_frac < 1.0:
@@ -160,6 +168,13 @@ def execute(
     DataError when a price is not a positive number.
     """
     require_prices(fill_usd)
+    return _executed(accounts, orders, fill_usd, now_us, rules)
+
+
+def _executed(
+    accounts: Accounts, orders: Orders, fill_usd: Tensor, now_us: Tensor | int, rules: Rules
+) -> tuple[Accounts, Fills]:
+    """Do what `execute` does."""
     fee, units = rules.costs.fee_frac, accounts.units
     price = fill_price(fill_usd, torch.sign(orders.units), rules.costs.slippage_frac)
     size = _affordable(accounts, orders, price, rules)
@@ -234,17 +249,22 @@ def mark(accounts: Accounts, close_usd: Tensor) -> Accounts:
 
     Raises DataError when a price is not a positive number.
     """
+    require_prices(close_usd)
     return _marked(accounts, accounts.value(close_usd), close_usd)
 
 
 def _marked(accounts: Accounts, value: Tensor, close_usd: Tensor) -> Accounts:
     """Do what `mark` does, with the accounts' `value` (N,) at `close_usd`."""
-    require_prices(close_usd)
     return replace(
         accounts,
         peak_price_usd=torch.maximum(accounts.peak_price_usd, close_usd) * (accounts.units > 0.0),
         cycle_peak_usd=torch.maximum(accounts.cycle_peak_usd, value.detach()) * accounts.in_cycle,
     )
+
+
+def _require_weights(target_weights: Tensor) -> None:
+    if not math.isfinite(target_weights.detach().sum().item()):
+        raise DataError("a target weight is NaN or infinite; look at the policy's inputs and weights")
 
 
 def require_prices(prices_usd: Tensor) -> None:

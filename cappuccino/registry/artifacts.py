@@ -123,18 +123,26 @@ def _write_whole(folder: Path, files: dict[str, bytes]) -> None:
     study.mkdir(parents=True, exist_ok=True)
     for leftover in (new, old):  # of an attempt that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    new.mkdir()
-    for name, content in files.items():
-        with (new / name).open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    _fsync_folder(new)
+    try:
+        _write_files(new, files)
+    except OSError:  # a full disk; what is there of it would keep it full
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
     _fsync_folder(study)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        with (folder / name).open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _fsync_folder(folder)
 
 
 def _fsync_folder(folder: Path) -> None:

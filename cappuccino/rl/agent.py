@@ -27,26 +27,47 @@ from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
 from cappuccino.store.warehouse import Reader
 
+TILE = 64
+"""Bars that are encoded together, always: a matrix product of another height may round differently."""
+
 
 class Decider:
-    """A policy on one market: (row t, accounts after close[t]) -> target weights, for `evaluate.run`."""
+    """A policy on one market: (row t, accounts after close[t]) -> target weights, for `evaluate.run`.
+
+    The market part of a bar is computed in a tile of `TILE` rows, each on its own, so that history and live trading run
+    the same numbers: live, the tile holds the newest row again and again.
+    """
 
     def __init__(self, policy: Policy, market: MarketArrays, hyper: Hyper) -> None:
         self.policy, self.market, self.wish = policy, market, hyper.wish
+        self._first, self._codes = 0, torch.empty(0)
+
+    def __call__(self, t: int, accounts: Accounts) -> Tensor:
+        """Return target weights (N, A); raises DataError when the window of row t is not complete."""
+        return self.targets(self.action(t, accounts), t, accounts)
 
     @torch.no_grad()
-    def __call__(self, t: int, accounts: Accounts) -> Tensor:
-        """Return target weights (N, A); raises DataError when the window of row t is not complete.
-
-        The market part is computed for this one bar, so that history and live trading run the same numbers.
-        """
+    def action(self, t: int, accounts: Accounts) -> Tensor:
+        """Return the mean actions (N, A) in [-1, 1]; raises DataError as a call does."""
         market = self.market
-        bar = torch.tensor([t], device=market.close_usd.device)
-        code = self.policy.encode_market(market.windows(bar, self.policy.shape.lookback))
+        if not self._first <= t < self._first + len(self._codes):
+            self._encode_from(t)
         now_us = int(market.opened_us[t]) + market.interval.us
         seen = account_features(accounts, market.close_usd[t], now_us)
-        action = self.policy.act(code, seen.unsqueeze(0)).mean.squeeze(0).clamp(-1.0, 1.0)
-        return self.wish.weights(action, accounts.weights(market.close_usd[t]))
+        mean = self.policy.steer(self._codes[t - self._first][None], seen.unsqueeze(0)).squeeze(0)
+        return mean.clamp(-1.0, 1.0)
+
+    def targets(self, action: Tensor, t: int, accounts: Accounts) -> Tensor:
+        """Return the weights (N, A) that `action` asks for after close[t]."""
+        return self.wish.weights(action, accounts.weights(self.market.close_usd[t]))
+
+    def _encode_from(self, t: int) -> None:
+        """Encode row t and those after it that are complete."""
+        lookback = self.policy.shape.lookback
+        n_rows = self.market.n_complete(t, TILE)
+        bars = torch.arange(t, t + TILE).clamp(max=t + max(n_rows, 1) - 1)
+        self._codes = self.policy.encode_market(self.policy.see(self.market.windows(bars, lookback)))[: max(n_rows, 1)]
+        self._first = t
 
 
 @dataclass(frozen=True)

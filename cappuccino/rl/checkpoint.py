@@ -14,13 +14,20 @@ from cappuccino.errors import TrainingError
 
 
 def write(file: Path, fingerprint: str, content: dict[str, Any]) -> None:
-    """Replace `file` by tensors and plain values; a crash leaves the old file or the new one."""
+    """Replace `file` by tensors and plain values; a crash or a full disk leaves the old file."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Through memory: torch hides a full disk behind errors of its own.
+    buffer = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, "content": content}, buffer)
     partial = file.with_name(f".{file.name}.saving")
-    with partial.open("wb") as stream:
-        torch.save({"fingerprint": fingerprint, "content": content}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with partial.open("wb") as stream:
+            stream.write(buffer.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(file)
 
 

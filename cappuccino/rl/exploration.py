@@ -14,12 +14,12 @@ HELD_BARS = 16
 """Mean number of bars that an account keeps its noise."""
 
 
-def draw(generator: Generator, shape: tuple[int, ...]) -> Tensor:
-    """Return fresh standard normal noise on the CPU, so that every device explores alike."""
-    return torch.randn(shape, generator=generator)
+def held_noise(generator: Generator, n_steps: int, shape: tuple[int, ...]) -> Tensor:
+    """Return the noise of `n_steps` bars, (T, G, M, A), drawn on the CPU so that every device explores alike.
 
-
-def go_on(generator: Generator, noise: Tensor) -> Tensor:
-    """Return the next bar's noise, (G, M, A): kept, or drawn anew for about one account in `HELD_BARS`."""
-    renewed = torch.rand(noise.shape[:-1], generator=generator) < 1.0 / HELD_BARS
-    return torch.where(renewed.unsqueeze(-1), draw(generator, tuple(noise.shape)), noise)
+    Each bar's is standard normal; an account keeps it, or draws anew with a chance of one in `HELD_BARS`.
+    """
+    fresh = torch.randn(n_steps, *shape, generator=generator)
+    renewed = torch.rand(n_steps, *shape[:-1], generator=generator) < 1.0 / HELD_BARS
+    drawn_at = torch.where(renewed, torch.arange(n_steps).view(-1, *[1] * (len(shape) - 1)), 0).cummax(dim=0).values
+    return fresh.gather(0, drawn_at.unsqueeze(-1).expand_as(fresh))

@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from cappuccino.env.environment import Params
 from cappuccino.env.market import MarketArrays
-from cappuccino.errors import TrainingError
+from cappuccino.rl.figures import Figures
 from cappuccino.rl.gae import advantages, without_common_luck
 from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.learning import Budget, Learning, descend, require_finite
 from cappuccino.rl.losses import approximate_kl, clipped_surrogate_loss, gaussian_entropy, value_loss
-from cappuccino.rl.model import Policy
-from cappuccino.rl.rollout import Rollout
+from cappuccino.rl.rollout import Rollout, collect
 
 CLIP = 0.2
 VALUE_WEIGHT = 0.5
-MAX_KL = 0.03
-"""An epoch that moved the policy further than this is the update's last."""
-
-
-@dataclass(frozen=True)
-class UpdateStats:
-    """What an update did; means over its minibatches unless said otherwise."""
-
-    policy_loss: float
-    value_loss: float
-    clip_frac: float
-    """Share of transitions that the clip held back."""
-    grad_norm: float
-    """Before it is cut to the largest allowed."""
-    kl: float
-    """Distance from the policy that acted, in the last epoch."""
-    entropy: float
-    """Of the policy at the end, in nats."""
-    explained_variance: float
-    """1 = the critic foresaw all variance of the returns; 0 = none."""
-    n_epochs: int
 
 
 @dataclass(frozen=True)
 class Cells:
     """A rollout flattened to C = T * G cells, each with its M accounts."""
 
-    bars: Tensor
-    """(C,)."""
+    at: Tensor
+    """(C,) positions of the bars in the rollout's `seen`."""
     account: Tensor
     """(C, M, K)."""
     action: Tensor
@@ -59,39 +38,52 @@ class Cells:
     """What the critic should have said."""
 
     def __len__(self) -> int:
-        return len(self.bars)
+        return len(self.at)
 
     def take(self, index: Tensor) -> Cells:
         return Cells(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def update(
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
-    market: MarketArrays,
-    hyper: Hyper,
-    generator: Generator,
-) -> UpdateStats:
-    """Improve `policy` in place; raises TrainingError when a loss or gradient is not a number."""
+def learn(learning: Learning, market: MarketArrays, params: Params, hyper: Hyper, budget: Budget) -> Figures:
+    """Trade one rollout and improve the policy by it; raises TrainingError when training diverged."""
+    learning.state, rollout, behaviour = collect(
+        learning.policy,
+        learning.state,
+        market,
+        params,
+        n_accounts=budget.n_accounts,
+        horizon=budget.horizon,
+        generator=learning.generator,
+    )
+    return Figures(**behaviour.read(), **update(learning, rollout, hyper))
+
+
+def update(learning: Learning, rollout: Rollout, hyper: Hyper) -> dict[str, float]:
+    """Improve the policy in place; returns the figures of the learner by their names in `Figures`.
+
+    Raises TrainingError when a loss or gradient is not a number.
+    """
     cells, explained_variance = compute_returns(rollout, hyper)
     n_cells = max(hyper.batch_size // cells.log_prob.shape[1], 1)
-    steps: list[Tensor] = []
-    n_epochs, kl = 0, 0.0
-    while n_epochs < hyper.epochs and kl <= MAX_KL:
-        batches = _minibatches(len(cells), n_cells, generator)
-        epoch = [_minibatch_step(policy, optimizer, cells.take(batch), market, hyper) for batch in batches]
-        kl = float(torch.stack(epoch)[:, -1].mean())
-        steps += epoch
-        n_epochs += 1
-    policy_loss, critic_loss, clip_frac, grad_norm, _ = torch.stack(steps).mean(dim=0).tolist()
-    entropy = float(gaussian_entropy(policy.log_std.detach()))
-    return UpdateStats(policy_loss, critic_loss, clip_frac, grad_norm, kl, entropy, explained_variance, n_epochs)
+    names = ("policy_loss", "value_loss", "clip_frac", "grad_norm", "kl")
+    epochs: list[Tensor] = []
+    kl = 0.0
+    while len(epochs) < hyper.epochs and kl <= hyper.max_kl:
+        batches = _minibatches(len(cells), n_cells, learning.generator)
+        steps = [_minibatch_step(learning, cells.take(batch.to(cells.at.device)), rollout, hyper) for batch in batches]
+        epochs.append(torch.stack(steps).mean(dim=0))
+        newest = dict(zip(names, epochs[-1].tolist(), strict=True))
+        require_finite(newest, hyper)
+        kl = newest["kl"]
+    means = dict(zip(names, torch.stack(epochs).mean(dim=0).tolist(), strict=True))
+    entropy = float(gaussian_entropy(learning.policy.log_std.detach()))
+    own = {"kl": kl, "entropy": entropy, "explained_variance": explained_variance, "n_epochs": float(len(epochs))}
+    return {**means, **own}
 
 
 def compute_returns(rollout: Rollout, hyper: Hyper) -> tuple[Cells, float]:
     """Return the rollout as cells with advantages and value targets, and the critic's explained variance."""
-    n_steps, n_places = rollout.bars.shape
+    n_steps, n_places = rollout.at.shape
     raw = advantages(
         rollout.reward,
         rollout.value,
@@ -111,7 +103,7 @@ def compute_returns(rollout: Rollout, hyper: Hyper) -> tuple[Cells, float]:
 
     explained = 1.0 - float(raw.var(correction=0) / target.var(correction=0).clamp(min=1e-12))
     per_account = (rollout.account, rollout.action, rollout.log_prob, own, target)
-    return Cells(rollout.bars.flatten(), *map(cells, per_account)), explained
+    return Cells(rollout.at.flatten(), *map(cells, per_account)), explained
 
 
 def _minibatches(n_cells: int, size: int, generator: Generator) -> Iterator[Tensor]:
@@ -120,27 +112,15 @@ def _minibatches(n_cells: int, size: int, generator: Generator) -> Iterator[Tens
     yield from torch.randperm(n_cells, generator=generator).tensor_split(n_parts)
 
 
-def _minibatch_step(
-    policy: Policy, optimizer: torch.optim.Optimizer, batch: Cells, market: MarketArrays, hyper: Hyper
-) -> Tensor:
+def _minibatch_step(learning: Learning, batch: Cells, rollout: Rollout, hyper: Hyper) -> Tensor:
     """Take one optimiser step; returns policy loss, value loss, clipped share, gradient norm and KL."""
-    code = policy.encode_market(market.windows(batch.bars, policy.shape.lookback))
-    output = policy.act(code, batch.account)
+    policy = learning.policy
+    output = policy.act(policy.encode_market(rollout.seen[batch.at]), batch.account)
     log_ratio = output.log_prob(batch.action) - batch.log_prob
     actor = clipped_surrogate_loss(log_ratio, batch.advantage, CLIP)
     critic = value_loss(output.value, batch.target)
     loss = actor + VALUE_WEIGHT * critic - hyper.entropy_weight * gaussian_entropy(output.log_std)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    grad_norm = nn.utils.clip_grad_norm_(policy.parameters(), hyper.max_grad_norm)
+    grad_norm = descend(learning, loss, hyper)
     log_ratio = log_ratio.detach()
     clip_frac = ((log_ratio.exp() - 1.0).abs() > CLIP).float().mean()
-    figures = [actor.detach(), critic.detach(), clip_frac, grad_norm, approximate_kl(log_ratio)]
-    if not math.isfinite(sum(map(float, figures))):
-        policy_loss, critic_loss, _, norm, kl = map(float, figures)
-        raise TrainingError(
-            f"training diverged: policy loss {policy_loss}, value loss {critic_loss}, gradient norm {norm}, "
-            f"divergence {kl} with {hyper}; the trial cannot go on, try a lower learning rate"
-        )
-    optimizer.step()
-    return torch.stack(figures)
+    return torch.stack([actor.detach(), critic.detach(), clip_frac, grad_norm, approximate_kl(log_ratio)])

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Generator, Tensor
 
 from cappuccino.env import environment
-from cappuccino.env.environment import Params, State
+from cappuccino.env.environment import Params, State, Transition
 from cappuccino.env.market import MarketArrays
 from cappuccino.env.observation import account_features
 from cappuccino.env.reward import RewardParts
-from cappuccino.rl import exploration
-from cappuccino.rl.model import Output, Policy
+from cappuccino.rl.exploration import held_noise
+from cappuccino.rl.model import Policy
+from cappuccino.rl.places import Itinerary, plan, sights
 
 ENCODE_BARS = 512
-"""Bars that are encoded at once; bounds the memory of their windows."""
+"""Bars that are encoded at once without gradients; bounds the memory of the layers."""
+PARTS = tuple(part.name for part in fields(RewardParts))
 
 
 @dataclass(frozen=True)
 class Rollout:
     """T steps of G places with M accounts each, N = G * M; account n is at place n // M."""
 
-    part_means: dict[str, float]
-    """Mean of each part of the reward."""
-    bars: Tensor
-    """(T, G) int64 bars that were decided on."""
+    seen: Tensor
+    """(U, A, D) inputs of the encoder for the U distinct bars."""
+    at: Tensor
+    """(T, G) int64 positions in `seen` of the bars that were decided on."""
     account: Tensor
     """(T, N, K) account features."""
     action: Tensor
@@ -45,30 +47,62 @@ class Rollout:
     """(T, N) bool."""
 
 
-@dataclass(frozen=True)
-class Itinerary:
-    """Where G places stand during T steps: known before any trading, since prices do not react to it."""
+@dataclass
+class Behaviour:
+    """What a policy does, step by step; summed where it happens and read once."""
 
-    bars: Tensor
-    """(T, G) bars that are decided on."""
-    next_bars: Tensor
-    """(T, G) where each goes on: the bar after, or a place drawn anew where the episode was cut."""
-    next_bars_left: Tensor
-    """(T, G)."""
+    rows: list[Tensor] = field(default_factory=list)
+    """One (len(PARTS) + 3,) a step: mean reward parts, exposure, turnover, saturation."""
+    actions: list[Tensor] = field(default_factory=list)
+    """Mean actions (G, M, A)."""
+
+    @torch.no_grad()
+    def note(self, mean: Tensor, action: Tensor, account: Tensor, done: Transition, n_assets: int) -> None:
+        """Note one step: the policy's mean and the action (G, M, A), account features (N, K), and what it did."""
+        saturated = (action.abs() >= 1.0).float()
+        invested = account[:, 0 : 2 * n_assets : 2].sum(dim=1)
+        figures = [*(getattr(done.parts, name) for name in PARTS), invested, done.turnover_frac, saturated]
+        self.rows.append(torch.stack([figure.mean(dtype=torch.float64) for figure in figures]))
+        self.actions.append(mean.detach())
+
+    def read(self) -> dict[str, float]:
+        """Return the means over all steps, by the names of `Figures`."""
+        means = torch.stack(self.rows).mean(dim=0).tolist()
+        parts = dict(zip(PARTS, means, strict=False))
+        exposure, turnover, saturation = means[len(PARTS) :]
+        spread = torch.stack(self.actions).flatten(end_dim=-2).std(dim=0, correction=0).mean()
+        return {
+            "reward_mean": sum(parts.values()),
+            **{"turnover_cost" if name == "turnover" else name: mean for name, mean in parts.items()},
+            "exposure_frac": exposure,
+            "turnover_frac": turnover,
+            "saturation_frac": saturation,
+            "action_spread": float(spread),
+        }
 
 
-def plan(generator: Generator, bar: Tensor, bars_left: Tensor, horizon: int, params: Params) -> Itinerary:
-    """Return the way of places (G,) over `horizon` steps."""
-    bars, next_bars, next_left = [], [], []
-    for _ in range(horizon):
-        bars.append(bar)
-        after, left, cut = environment.advance(bar, bars_left, params)
-        new_bar, new_left = environment.draw_places(generator, len(bar), params)
-        bar = torch.where(cut, new_bar.to(bar.device), after)
-        bars_left = torch.where(cut, new_left.to(bar.device), left)
-        next_bars.append(bar)
-        next_left.append(bars_left)
-    return Itinerary(torch.stack(bars), torch.stack(next_bars), torch.stack(next_left))
+def look(state: State, market: MarketArrays) -> Tensor:
+    """Return the account features (N, K) after the close of each account's bar."""
+    now_us = market.opened_us[state.bar] + market.interval.us
+    return account_features(state.accounts, market.close_usd[state.bar], now_us)
+
+
+def places_of(state: State, n_accounts: int) -> tuple[Tensor, Tensor]:
+    """Return bar and bars left of each place, (G,) each, on the CPU."""
+    return state.bar[::n_accounts].cpu(), state.bars_left[::n_accounts].cpu()
+
+
+def restarted(
+    generator: Generator, t: int, way: Itinerary, state: State, done: Transition, market: MarketArrays, params: Params
+) -> State:
+    """Return `state` with fresh accounts where step `t` of `way` ended an episode.
+
+    A ruined account starts anew when a place is next cut; until then each of its steps is an end of its own.
+    """
+    device, n_accounts = market.close_usd.device, len(state.bar) // way.bars.shape[1]
+    places = (way.next_bars[t], way.next_bars_left[t])
+    bar, left = (place.to(device).repeat_interleave(n_accounts) for place in places)
+    return environment.restart(generator, done.terminated | done.truncated, (bar, left), state, market, params)
 
 
 @torch.no_grad()
@@ -81,51 +115,31 @@ def collect(
     n_accounts: int,
     horizon: int,
     generator: Generator,
-) -> tuple[State, Rollout]:
-    """Return the state after `horizon` steps, and the steps.
+) -> tuple[State, Rollout, Behaviour]:
+    """Return the state after `horizon` steps, the steps, and how the policy behaved.
 
-    Each distinct bar is encoded once for all accounts on it; a step then runs only the small heads.
+    Each distinct bar is encoded once for all accounts on it; a step then runs only the heads. Between the first step
+    and the last, nothing is read back from the device.
     """
-    itinerary = plan(generator, state.bar[::n_accounts], state.bars_left[::n_accounts], horizon, params)
-    view = _View(policy, market, itinerary, n_accounts)
-    rows: list[tuple[Tensor, ...]] = []
-    parts: list[Tensor] = []
-    seen, output = view.look(state)
-    noise = exploration.draw(generator, tuple(output.mean.shape))
+    way = plan(generator, *places_of(state, n_accounts), horizon, params)
+    sight = sights(policy, market, way)
+    code = torch.cat([policy.encode_market(chunk) for chunk in torch.split(sight.seen, ENCODE_BARS)])
+    n_places, n_assets = way.bars.shape[1], market.n_assets
+    noise = held_noise(generator, horizon, (n_places, n_accounts, n_assets)).to(code.device)
+    behaviour, rows = Behaviour(), list[tuple[Tensor, ...]]()
+    seen = look(state, market)
+    output = policy.act(code[sight.at[0]], seen.reshape(n_places, n_accounts, -1))
     for t in range(horizon):
-        action = output.explore(noise.to(output.mean.device))
-        noise = exploration.go_on(generator, noise)
+        action = output.explore(noise[t])
         acted = (seen, action.flatten(0, 1), output.log_prob(action).flatten(), output.value.flatten())
         state, done = environment.step(state, acted[1].clamp(-1.0, 1.0), market, params)
-        seen, output = view.look(state)
+        behaviour.note(output.mean, action, seen, done, n_assets)
+        seen = look(state, market)
+        output = policy.act(code[sight.after[t]], seen.reshape(n_places, n_accounts, -1))
         judged = (output.value.flatten(), done.reward.to(torch.float32), done.terminated, done.truncated)
         rows.append(acted + judged)
-        parts.append(torch.stack([getattr(done.parts, field.name) for field in fields(RewardParts)]))
-        ended = done.terminated | done.truncated
-        if bool(ended.any()):
-            bar, left = itinerary.next_bars[t], itinerary.next_bars_left[t]
-            places = (bar.repeat_interleave(n_accounts), left.repeat_interleave(n_accounts))
-            state = environment.restart(generator, ended, places, state, market, params)
-            seen, output = view.look(state)
-    names = (field.name for field in fields(RewardParts))
-    part_means = dict(zip(names, torch.stack(parts).mean(dim=(0, 2)).tolist(), strict=True))
-    return state, Rollout(part_means, itinerary.bars, *map(torch.stack, zip(*rows, strict=True)))
-
-
-class _View:
-    """What a policy makes of a rollout's states: its bars encoded, accounts added as they come."""
-
-    def __init__(self, policy: Policy, market: MarketArrays, itinerary: Itinerary, n_accounts: int) -> None:
-        self.policy, self.market, self.n_accounts = policy, market, n_accounts
-        visited = (itinerary.bars, itinerary.bars + 1, itinerary.next_bars)
-        self.bars = torch.unique(torch.stack(visited))
-        chunks = (market.windows(chunk, policy.shape.lookback) for chunk in self.bars.split(ENCODE_BARS))
-        self.code = torch.cat([policy.encode_market(chunk) for chunk in chunks])
-
-    def look(self, state: State) -> tuple[Tensor, Output]:
-        """Return account features (N, K) and the policy's output (G, M, ...)."""
-        bar = state.bar
-        now_us = self.market.opened_us[bar] + self.market.interval.us
-        seen = account_features(state.accounts, self.market.close_usd[bar], now_us)
-        code = self.code[torch.searchsorted(self.bars, bar[:: self.n_accounts].contiguous())]
-        return seen, self.policy.act(code, seen.reshape(len(code), self.n_accounts, -1))
+        if way.is_cut[t]:
+            state = restarted(generator, t, way, state, done, market, params)
+            seen = look(state, market)
+            output = policy.act(code[sight.restart[t]], seen.reshape(n_places, n_accounts, -1))
+    return state, Rollout(sight.seen, sight.at, *map(torch.stack, zip(*rows, strict=True))), behaviour

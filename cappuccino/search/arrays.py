@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cappuccino.errors import DataError
 from cappuccino.features.spec import FeatureSpec
@@ -38,7 +40,7 @@ def write_arrays(folder: Path, arrays: StudyArrays) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
-        np.save(folder / f"{name}.npy", arrays.features if name == "features" else getattr(panel, name))
+        save_array(folder / f"{name}.npy", arrays.features if name == "features" else getattr(panel, name))
     description = {
         "interval": panel.interval.value,
         "symbols": panel.symbols,
@@ -48,6 +50,14 @@ def write_arrays(folder: Path, arrays: StudyArrays) -> None:
     partial = folder / f".{_DESCRIPTION}.saving"
     partial.write_text(json.dumps(description))
     partial.replace(folder / _DESCRIPTION)
+
+
+def save_array(file: Path, values: npt.NDArray[Any]) -> None:
+    """Store `values` for `np.load`; unlike np.save, a full disk is an error that says so."""
+    rows = np.ascontiguousarray(values)
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(rows))
+        stream.write(rows.reshape(-1).view(np.uint8).data)
 
 
 def read_arrays(folder: Path) -> StudyArrays:

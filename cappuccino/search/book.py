@@ -14,11 +14,12 @@ from cappuccino.market.interval import Interval
 from cappuccino.portfolio.measures import Measures
 from cappuccino.registry.version import code_version
 from cappuccino.rl.hyper import Hyper
+from cappuccino.search.diary import action_spread, collapsed, update_frame
 from cappuccino.search.study import Pair, StudyPlan
 from cappuccino.search.suggest import Told
 from cappuccino.search.workers import Ended
 from cappuccino.settings import Settings
-from cappuccino.store.warehouse import Warehouse
+from cappuccino.store.warehouse import Warehouse, Writer
 
 Row = dict[str, Any]
 TIME = pl.Datetime("us", "UTC")
@@ -30,8 +31,12 @@ TRIAL_TYPES: dict[str, pl.DataType] = {
     "artifact": pl.String(),
     "weight_sha256": pl.String(),
     "reason": pl.String(),
+    "collapsed": pl.String(),
+    "action_spread": pl.Float64(),
     "started_as_of_utc": TIME,
 }
+
+USAGE_TYPES = dict.fromkeys(("cpu_s", "peak_memory_mb", "private_memory_mb"), pl.Float64())
 
 
 class StudyBook:
@@ -126,16 +131,18 @@ class StudyBook:
             writer.append("lab.trials", _trial_frame(row))
         return row
 
-    def attempted(self, ended: Ended, attempt: int, batch_size: int) -> None:
-        """Record the end of a process whose trial goes on."""
+    def attempted(self, ended: Ended, attempt: int, hyper: Hyper) -> None:
+        """Record the end of a process whose trial goes on; `hyper` is what it trained with."""
         with self.warehouse.write() as writer:
-            writer.append("lab.attempts", self._attempt_frame(ended, attempt, batch_size))
+            writer.append("lab.attempts", self._attempt_frame(ended, attempt, hyper))
+            self._replace_updates(writer, ended)
 
-    def ended(self, row: Row, ended: Ended, attempt: int, batch_size: int, evaluations: pl.DataFrame) -> None:
+    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, evaluations: pl.DataFrame) -> None:
         """Record the end of a trial and of its last process, with the measures of its folds, in one transaction."""
         with self.warehouse.write() as writer:
-            writer.append("lab.attempts", self._attempt_frame(ended, attempt, batch_size))
+            writer.append("lab.attempts", self._attempt_frame(ended, attempt, hyper))
             writer.upsert("lab.trials", _trial_frame(row))
+            self._replace_updates(writer, ended)
             if len(evaluations):
                 writer.upsert("lab.evaluations", evaluations)
 
@@ -167,18 +174,32 @@ class StudyBook:
             if len(rows):
                 writer.replace("lab.importances", rows, "study = $study", study=self.plan.study)
 
-    def _attempt_frame(self, ended: Ended, attempt: int, batch_size: int) -> pl.DataFrame:
+    def _replace_updates(self, writer: Writer, ended: Ended) -> None:
+        """Write what the trial's trainings went through, instead of what an earlier process of it did.
+
+        A process goes on from checkpoints and tells of all that they hold; one that told nothing leaves the rows alone.
+        """
+        updates = update_frame(self.plan.study, ended.trial, ended.diary)
+        if len(updates):
+            where = "study = $study and trial = $trial"
+            writer.replace("lab.updates", updates, where, study=self.plan.study, trial=ended.trial)
+
+    def _attempt_frame(self, ended: Ended, attempt: int, hyper: Hyper) -> pl.DataFrame:
+        usage = ended.usage
         row = {
             "study": self.plan.study,
             "trial": ended.trial,
             "attempt": attempt,
             "outcome": ended.outcome,
-            "batch_size": batch_size,
+            "batch_size": hyper.batch_size,
+            "learning_rate": hyper.learning_rate,
             "duration_s": ended.duration_s,
-            "peak_memory_mb": ended.peak_memory_mb,
+            "cpu_s": usage and usage.cpu_s,
+            "peak_memory_mb": usage and usage.peak_memory_mb,
+            "private_memory_mb": usage and usage.private_memory_mb,
             "reason": ended.reason,
         }
-        return pl.DataFrame([row], schema_overrides={"peak_memory_mb": pl.Float64})
+        return pl.DataFrame([row], schema_overrides=USAGE_TYPES)
 
 
 def finished_row(row: Row, ended: Ended, fold_scores: Sequence[float], env_steps: int) -> Row:
@@ -194,6 +215,8 @@ def finished_row(row: Row, ended: Ended, fold_scores: Sequence[float], env_steps
         "artifact": f"{row['study']}/{row['trial']}" if result and result.weight_sha256 else None,
         "weight_sha256": result.weight_sha256 if result else None,
         "reason": ended.reason or None,
+        "collapsed": collapsed(ended.diary),
+        "action_spread": action_spread(ended.diary),
     }
 
 

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from cappuccino.errors import StudyFailed, TrainingBusy, TrainingError
 from cappuccino.search.book import StudyBook
-from cappuccino.search.loop import Say, Study, StudySummary, require_disk
+from cappuccino.search.disk import require_disk
+from cappuccino.search.loop import Say, Study, StudySummary
+from cappuccino.search.pools import pool_of
 from cappuccino.search.request import StudyRequest
 from cappuccino.search.study import StudyPlan, due_study, study_folder
 from cappuccino.search.suggest import importances
 from cappuccino.search.tasks import baseline_rows, write_study_arrays
 from cappuccino.search.timeframe import choose_timeframe
-from cappuccino.search.workers import Pool
+from cappuccino.search.workers import warm_up
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch.due import require_fresh
@@ -37,6 +39,8 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
     if settings.training.workers == 0:
         raise TrainingError("training.workers is 0, so nothing trains; set it to at least 1")
     require_disk(settings.warehouse, settings.training.min_free_disk_mb)
+    if settings.training.executor == "local":
+        warm_up()
     warehouse = Warehouse(settings.database)
     with _training_lock(settings.warehouse):
         with warehouse.read() as reader:
@@ -60,6 +64,7 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
 
 def _worked_on(plan: StudyPlan, book: StudyBook, settings: Settings, say: Say) -> tuple[Study, str]:
     """Run the trials; returns the study and its state."""
+    trial_pool = pool_of(settings.training)  # a cluster that cannot be is refused before anything is written
     book.open()
     _remove_left_behind(plan, settings)
     write_study_arrays(plan, settings)
@@ -67,7 +72,7 @@ def _worked_on(plan: StudyPlan, book: StudyBook, settings: Settings, say: Say) -
     say(f"{plan.study}: at most {plan.trial_cap} trials, {settings.training.workers} at a time")
     if plan.kind == "training" and study.next_trial == 0:
         book.evaluated(baseline_rows(plan, settings))
-    with Pool() as pool:
+    with trial_pool as pool:
         return study, study.run(pool)
 
 

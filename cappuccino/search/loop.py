@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,13 +18,16 @@ import polars as pl
 from cappuccino.errors import TrainingError
 from cappuccino.rl.hyper import Hyper
 from cappuccino.search.book import Row, StudyBook, finished_row, told_of
-from cappuccino.search.retry import batch_after, may_retry
+from cappuccino.search.diary import Diary, collapsed
+from cappuccino.search.disk import has_room, require_disk
+from cappuccino.search.pools import TrialPool
+from cappuccino.search.retry import MAX_RETRIES, hyper_after, may_retry
 from cappuccino.search.stop import has_converged, hopeless
 from cappuccino.search.study import StudyPlan
 from cappuccino.search.suggest import LAG, Sampler, Told, random_hyper, space_of
 from cappuccino.search.tasks import agent_rows, env_steps, task_of, trial_seed
 from cappuccino.search.trial import TrialTask
-from cappuccino.search.workers import Ended, FoldScored, Pool
+from cappuccino.search.workers import Ended, FoldScored
 from cappuccino.settings import Settings
 
 Say = Callable[[str], None]
@@ -44,6 +46,8 @@ class StudySummary:
     best_score: float | None
     trials_per_minute: float
     """Of this call, by the wall."""
+    cpu_busy_frac: float
+    """CPU time that this call's trials took, over its wall time and workers: 1 = no worker ever waited."""
 
     def as_metadata(self) -> dict[str, Any]:
         """Return plain values for a run's metadata."""
@@ -56,6 +60,7 @@ class StudySummary:
             "trials_failed": self.n_failed,
             "best_score": self.best_score if self.best_score is not None else "none",
             "trials_per_minute": round(self.trials_per_minute, 2),
+            "cpu_busy_frac": round(self.cpu_busy_frac, 3),
         }
 
 
@@ -70,6 +75,8 @@ class _Open:
     outcomes: tuple[str, ...]
     """How earlier attempts ended."""
     scores: list[float] = field(default_factory=list)
+    diary: Diary = field(default_factory=list)
+    """What it told at its last fold, for the case that it cannot tell at its end."""
 
     @property
     def trial(self) -> int:
@@ -87,6 +94,10 @@ class Study:
         """What was told to the sampler: a prefix of the trials, in order."""
         self.started_s = time.monotonic()
         self.n_ended_here = 0
+        self.cpu_s = 0.0
+        """CPU time of the trials' processes that ended in this call."""
+        self.n_full_disks = 0
+        """Attempts in a row that found the disk full."""
         rows = book.read()
         self.done = {trial: told_of(row) for trial, row in rows.items() if row["state"] != "running"}
         self.left_over = [row for trial, row in sorted(rows.items()) if row["state"] == "running"]
@@ -94,8 +105,10 @@ class Study:
         self.open: dict[int, _Open] = {}
         self.retries: list[tuple[float, _Open]] = []
         """(when it may start, by the monotonic clock; the trial)."""
+        self.ready: _Open | None = None
+        """Asked for and recorded while all workers were busy: none waits for the warehouse before it starts."""
 
-    def run(self, pool: Pool) -> str:
+    def run(self, pool: TrialPool) -> str:
         """Work until nothing is left to do; returns the study's state: complete, converged or failed."""
         self._take_up()
         self._fill(pool)
@@ -104,6 +117,7 @@ class Study:
                 if isinstance(event, FoldScored):
                     self._on_fold(pool, event)
                 else:
+                    self._start_ready(pool)
                     self._on_end(event)
             self._fill(pool)
         self._tell(self.next_trial)
@@ -122,24 +136,37 @@ class Study:
             n_failed=states.count("failed"),
             best_score=max(self._scores(), default=None),
             trials_per_minute=self._per_minute(),
+            cpu_busy_frac=self.cpu_s / (self._elapsed_s() * max(self.settings.training.workers, 1)),
         )
 
-    def _fill(self, pool: Pool) -> None:
+    def _fill(self, pool: TrialPool) -> None:
         """Start trials while there are free workers: first those to be tried again, then new ones."""
+        if not len(pool):
+            self._await_disk()
+        elif not self._has_room():
+            return  # what runs may free some at its end
         now_s = time.monotonic()
         for due_s, again in list(self.retries):
             if due_s <= now_s and self._n_free(pool):
                 self.retries.remove((due_s, again))
                 self._start(pool, again)
+        self._start_ready(pool)
         while self._n_free(pool) and self._may_ask():
             self._start(pool, self._new_trial())
+        if self.ready is None and self._may_ask():
+            self.ready = self._new_trial()
 
-    def _n_free(self, pool: Pool) -> int:
+    def _start_ready(self, pool: TrialPool) -> None:
+        if self.ready is not None and self._n_free(pool) and self._has_room():
+            opened, self.ready = self.ready, None
+            self._start(pool, opened)
+
+    def _n_free(self, pool: TrialPool) -> int:
         return max(0, min(self.settings.training.workers, LAG) - len(pool))
 
-    def _pause_s(self, pool: Pool) -> float | None:
+    def _pause_s(self, pool: TrialPool) -> float | None:
         """Return how long to listen: until a retry is due that a worker is free for, else for ever."""
-        if not self.retries or not self._n_free(pool):
+        if not self.retries or not self._n_free(pool) or (len(pool) and not self._has_room()):
             return None
         return max(0.0, min(due_s for due_s, _ in self.retries) - time.monotonic())
 
@@ -180,25 +207,25 @@ class Study:
         for row in self.left_over:
             opened = self._opened(row, outcomes.get(row["trial"], ()))
             ended = Ended(opened.trial, "interrupted", None, "the study's process ended first", 0.0, None)
-            self.book.attempted(ended, len(opened.outcomes) + 1, opened.task.hyper.batch_size)
+            self.book.attempted(ended, len(opened.outcomes) + 1, opened.task.hyper)
             self.retries.append((0.0, replace(opened, outcomes=(*opened.outcomes, ended.outcome))))
 
     def _opened(self, row: Row, outcomes: tuple[str, ...]) -> _Open:
         trial = row["trial"]
         asked = Hyper.from_dict(json.loads(row["parameters"]))
-        hyper = replace(asked, batch_size=batch_after(asked.batch_size, outcomes))
+        hyper = hyper_after(asked, outcomes)
         heard = (self.done[earlier] for earlier in range(trial - LAG + 1))
         rivals = tuple(told.fold_scores for told in heard if told.score is not None)
         return _Open(row, task_of(self.plan, self.settings, trial, hyper), rivals, outcomes)
 
-    def _start(self, pool: Pool, opened: _Open) -> None:
-        require_disk(self.settings.warehouse, self.settings.training.min_free_disk_mb)
+    def _start(self, pool: TrialPool, opened: _Open) -> None:
         self.open[opened.trial] = opened
         pool.start(opened.trial, opened.task)
 
-    def _on_fold(self, pool: Pool, event: FoldScored) -> None:
+    def _on_fold(self, pool: TrialPool, event: FoldScored) -> None:
         opened = self.open[event.trial]
         opened.scores.append(event.score)
+        opened.diary[:] = event.diary
         is_last = event.fold + 1 == opened.task.n_folds
         may_prune = self.plan.kind == "training" and not is_last
         startup_trials = self.settings.training.startup_trials
@@ -206,20 +233,54 @@ class Study:
 
     def _on_end(self, ended: Ended) -> None:
         opened = self.open.pop(ended.trial)
-        outcomes, batch_size = (*opened.outcomes, ended.outcome), opened.task.hyper.batch_size
+        ended = replace(ended, diary=ended.diary or tuple(opened.diary))
+        self.cpu_s += ended.usage.cpu_s if ended.usage else 0.0
+        self._require_not_full_for_ever(ended)
+        outcomes, hyper = (*opened.outcomes, ended.outcome), opened.task.hyper
         if may_retry(outcomes):
-            self.book.attempted(ended, len(outcomes), batch_size)
-            again = self._opened(opened.row, outcomes)
-            self.retries.append((time.monotonic() + self.settings.training.retry_pause_s, again))
-            self.say(f"trial {ended.trial}: {ended.reason}; again with minibatches of {again.task.hyper.batch_size}")
+            self._try_again(opened, ended, outcomes)
             return
         row = finished_row(opened.row, ended, opened.scores, env_steps(opened.task))
         evaluations = agent_rows(self.plan, ended.trial, ended.result) if ended.result else pl.DataFrame()
-        self.book.ended(row, ended, len(outcomes), batch_size, evaluations)
+        self.book.ended(row, ended, len(outcomes), hyper, evaluations)
         shutil.rmtree(opened.task.checkpoints, ignore_errors=True)
         self.done[ended.trial] = told_of(row)
         self.n_ended_here += 1
         self._report(ended)
+
+    def _try_again(self, opened: _Open, ended: Ended, outcomes: tuple[str, ...]) -> None:
+        """Record the attempt, and let the next one wait for its turn."""
+        self.book.attempted(ended, len(outcomes), opened.task.hyper)
+        again = self._opened(opened.row, outcomes)
+        pause_s = 0.0 if ended.outcome == "diverged" else self.settings.training.retry_pause_s
+        self.retries.append((time.monotonic() + pause_s, again))
+        hyper = again.task.hyper
+        self.say(
+            f"trial {ended.trial}: {ended.outcome}: {ended.reason}; again with minibatches of {hyper.batch_size} and a "
+            f"learning rate of {hyper.learning_rate:.2g}"
+        )
+
+    def _has_room(self) -> bool:
+        return has_room(self.settings.warehouse, self.settings.training.min_free_disk_mb)
+
+    def _await_disk(self) -> None:
+        """Pause while the disk is too full to start anything, which nobody is kept waiting by; raises TrainingError."""
+        for _ in range(MAX_RETRIES):
+            if self._has_room():
+                return
+            self.say(f"too little is free under {self.settings.warehouse}; waiting for room")
+            time.sleep(self.settings.training.retry_pause_s)
+        require_disk(self.settings.warehouse, self.settings.training.min_free_disk_mb)
+
+    def _require_not_full_for_ever(self, ended: Ended) -> None:
+        """Raise TrainingError when a second trial in a row used up its attempts on a full disk: a third will, too."""
+        self.n_full_disks = self.n_full_disks + 1 if ended.outcome == "disk_full" else 0
+        if self.n_full_disks >= 2 * (1 + MAX_RETRIES):
+            raise TrainingError(
+                f"the disk stays full: {self.n_full_disks} attempts in a row could not write under "
+                f"{self.settings.warehouse} ({ended.reason}); free some disk space or raise its quota, then start "
+                "again: the study goes on where it was"
+            )
 
     def _report(self, ended: Ended) -> None:
         best = max((told.score for told in self.done.values() if told.score is not None), default=None)
@@ -227,6 +288,8 @@ class Study:
         per_minute = self._per_minute()
         pair = self.plan.pair_of(ended.trial)
         outcome = f"score {ended.result.score:+.3f}" if ended.result else f"{ended.outcome}: {ended.reason}"
+        if way := collapsed(ended.diary):
+            outcome += f", collapsed: {way}"
         self.say(
             f"{self.plan.kind} trial {ended.trial} ({pair.interval} x {pair.lookback}): {outcome} | "
             f"{len(self.done)}/{self.plan.trial_cap} done, best {best if best is None else format(best, '+.3f')}, "
@@ -234,14 +297,7 @@ class Study:
         )
 
     def _per_minute(self) -> float:
-        return 60.0 * self.n_ended_here / max(time.monotonic() - self.started_s, 1e-9)
+        return 60.0 * self.n_ended_here / self._elapsed_s()
 
-
-def require_disk(folder: Path, min_free_mb: int) -> None:
-    """Raise TrainingError when less than `min_free_mb` are free under `folder`."""
-    free_mb = shutil.disk_usage(folder).free / 2**20
-    if free_mb < min_free_mb:
-        raise TrainingError(
-            f"{free_mb:.0f} MB are free under {folder}, training wants {min_free_mb} (training.min_free_disk_mb); "
-            "free some disk space, then start again: the study goes on where it was"
-        )
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self.started_s, 1e-9)

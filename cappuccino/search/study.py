@@ -214,10 +214,13 @@ def _identity(settings: Settings, kind: Kind, pairs: tuple[Pair, ...]) -> str:
     may_change = {
         "trials",
         "workers",
+        "executor",
+        "ray_address",
         "patience",
         "min_improvement",
         "retry_pause_s",
         "min_free_disk_mb",
+        "worker_memory_mb",
         "max_data_age_days",
         "checkpoint_every",
     }

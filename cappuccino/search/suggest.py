@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import optuna
@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.trial import BaseTrial, TrialState, create_trial
 
-from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.hyper import Hyper, Learner
 from cappuccino.search.spaces import suggest
 from cappuccino.settings import Settings
 
@@ -35,7 +35,10 @@ def space_of(settings: Settings) -> Space:
     """Return the search space under these settings."""
     training = settings.training
     max_weight = settings.risk.position.max_weight_frac
-    return partial(suggest, max_weight=max_weight, ablated=training.ablate, max_width=training.max_width)
+    learners = get_args(Learner) if training.learner == "search" else (training.learner,)
+    return partial(
+        suggest, max_weight=max_weight, ablated=training.ablate, max_width=training.max_width, learners=learners
+    )
 
 
 @dataclass(frozen=True)

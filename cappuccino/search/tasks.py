@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from cappuccino.features.spec import FeatureSpec
-from cappuccino.market.panel import as_datetime
+from cappuccino.market.interval import Interval
+from cappuccino.market.panel import PRICE_COLUMNS, as_datetime
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.version import code_version
 from cappuccino.risk.rules import Rules
+from cappuccino.rl.compute import choose
 from cappuccino.rl.hyper import Hyper
-from cappuccino.rl.runner import Budget
+from cappuccino.rl.learning import Budget
+from cappuccino.rl.runner import env_steps_of_update
 from cappuccino.search.arrays import StudyArrays, write_arrays
 from cappuccino.search.book import evaluation_frame, evaluation_row
+from cappuccino.search.disk import require_disk
 from cappuccino.search.folds import Fold
+from cappuccino.search.scaled import scaled_market
 from cappuccino.search.study import Pair, StudyPlan, folds_of, study_folder
 from cappuccino.search.suggest import seed_of
 from cappuccino.search.trial import TrialResult, TrialTask
@@ -24,16 +30,49 @@ from cappuccino.validation.baselines import BASELINES, benchmark_returns, run_ba
 
 
 def write_study_arrays(plan: StudyPlan, settings: Settings) -> None:
-    """Store the bars and features of every interval where the trials look for them."""
+    """Store the bars and features of every interval where the trials look for them, scaled as each training sees them.
+
+    Raises TrainingError when there is no room for them.
+    """
     spec = FeatureSpec.from_settings(settings.features)
     folder = study_folder(settings.warehouse, plan.study)
+    if not folder.is_dir():
+        require_disk(settings.warehouse, settings.training.min_free_disk_mb + arrays_mb(plan, settings))
     for interval, data in plan.data.items():
         write_arrays(folder / interval.value, StudyArrays(data.panel, data.features, spec))
+    for interval, train_range in _trainings(plan, settings):
+        scaled_market(folder / interval.value, train_range, plan.data[interval].train_stop)
+
+
+def arrays_mb(plan: StudyPlan, settings: Settings) -> float:
+    """Return the size of what `write_study_arrays` stores."""
+    raw = sum(
+        one.features.nbytes + sum(getattr(one.panel, name).nbytes for name in PRICE_COLUMNS)
+        for one in plan.data.values()
+    )
+    scaled = sum(
+        plan.data[interval].features[: plan.data[interval].train_stop].size * np.dtype(np.float32).itemsize
+        for interval, _ in _trainings(plan, settings)
+    )
+    return float(raw + scaled) / 2**20
+
+
+def _trainings(plan: StudyPlan, settings: Settings) -> list[tuple[Interval, tuple[int, int]]]:
+    """Return the distinct ranges that trials train on, each with its interval."""
+    found: dict[tuple[Interval, tuple[int, int]], None] = {}
+    for pair in plan.pairs:
+        data = plan.data[pair.interval]
+        folds = folds_of(data, pair, settings.training.n_folds)
+        found |= dict.fromkeys((pair.interval, fold.train) for fold in folds)
+        if plan.kind == "training":
+            found[pair.interval, (0, data.train_stop)] = None
+    return list(found)
 
 
 def task_of(plan: StudyPlan, settings: Settings, trial: int, hyper: Hyper) -> TrialTask:
     """Return what the process of `trial` needs."""
     training, pair = settings.training, plan.pair_of(trial)
+    rules = Rules.of(settings.risk, settings.costs)
     is_cheap = plan.kind == "timeframe"
     folder = study_folder(settings.warehouse, plan.study)
     return TrialTask(
@@ -49,7 +88,9 @@ def task_of(plan: StudyPlan, settings: Settings, trial: int, hyper: Hyper) -> Tr
             horizon=training.horizon,
             checkpoint_every=training.checkpoint_every,
         ),
-        rules=Rules.of(settings.risk, settings.costs),
+        compute=choose(training.device, training.precision),
+        rules=rules,
+        training_rules=rules if training.under_rules else rules.without_protection(),
         n_folds=training.n_folds,
         holding_bars=pair.holding_bars,
         seed=trial_seed(plan, settings, trial),
@@ -71,7 +112,7 @@ def env_steps(task: TrialTask) -> int:
     """Return the environment steps of a complete trial."""
     budget = task.budget
     n_trainings = task.n_folds + int(task.keeps_model)
-    return n_trainings * budget.updates * budget.horizon * budget.n_groups * budget.n_accounts
+    return n_trainings * budget.updates * env_steps_of_update(task.hyper, budget)
 
 
 def agent_rows(plan: StudyPlan, trial: int, result: TrialResult) -> pl.DataFrame:

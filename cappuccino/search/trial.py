@@ -18,9 +18,9 @@ from statistics import fmean
 import numpy as np
 import torch
 
-from cappuccino.env.market import MarketArrays, market_arrays
-from cappuccino.errors import DataError
-from cappuccino.features.scaler import Scaler, fit
+from cappuccino.env.market import MarketArrays
+from cappuccino.errors import DataError, TrainingDiverged
+from cappuccino.features.scaler import Scaler
 from cappuccino.market.panel import as_datetime
 from cappuccino.portfolio.measures import Measures
 from cappuccino.registry import artifacts
@@ -28,14 +28,20 @@ from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest, ManifestFeatures
 from cappuccino.risk.rules import Rules
 from cappuccino.rl.agent import Decider
+from cappuccino.rl.compute import Compute
 from cappuccino.rl.hyper import Hyper
-from cappuccino.rl.runner import Budget, TrainedPolicy, train
+from cappuccino.rl.learning import Budget
+from cappuccino.rl.runner import TrainedPolicy, train
 from cappuccino.search.arrays import StudyArrays, read_arrays
+from cappuccino.search.diary import FINAL, Diary, TrainingLog, begin
 from cappuccino.search.folds import Fold, walk_forward
+from cappuccino.search.scaled import scaled_market
 from cappuccino.validation.baselines import benchmark_returns
+from cappuccino.validation.conduct import Watched, conduct_of
 from cappuccino.validation.evaluate import run
 
-LEARNER = "ppo"
+LARGEST_WEIGHT = 1000.0
+"""Weights begin below 1 and move by about the learning rate a step."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,11 @@ class TrialTask:
     lookback: int
     hyper: Hyper
     budget: Budget
+    compute: Compute
     rules: Rules
+    """What agents are judged under."""
+    training_rules: Rules
+    """What they learn under."""
     n_folds: int
     holding_bars: int
     """Bars that a position may reach over the end of training; purged together with the lookback."""
@@ -80,10 +90,11 @@ class TrialResult:
     duration_s: float
 
 
-def run_trial(task: TrialTask, report: Callable[[int, float], None]) -> TrialResult:
+def run_trial(task: TrialTask, report: Callable[[int, float], None], diary: Diary | None = None) -> TrialResult:
     """Run a trial in this process, on one thread.
 
     `report(fold, score)` is called after each fold, from 0 on; what it raises ends the trial (a pruned one).
+    `diary` takes the trial's trainings as they go on, so that the caller has them however it ends.
     Killed and called again with the same task, it goes on from its checkpoints and gives the same result;
     they are removed when it completes. Raises DataError when there are too few bars or features have gaps,
     TrainingError when training diverges.
@@ -93,11 +104,13 @@ def run_trial(task: TrialTask, report: Callable[[int, float], None]) -> TrialRes
     arrays = read_arrays(task.arrays)
     first = _first_complete(arrays, task.train_stop)
     folds = walk_forward(task.train_stop, first, task.n_folds, task.lookback + task.holding_bars)
+    diary = [] if diary is None else diary
     judged: list[Measures] = []
     for number, fold in enumerate(folds):
-        judged.append(_judge(task, arrays, number, fold))
+        judged.append(_judge(task, arrays, fold, begin(diary, f"fold-{number}")))
         report(number, judged[-1].sharpe_annualized)
-    weight_sha256 = _keep_model(task, arrays, (first, task.train_stop), judged) if task.keeps_model else None
+    whole = (first, task.train_stop)
+    weight_sha256 = _keep_model(task, arrays, whole, judged, begin(diary, FINAL)) if task.keeps_model else None
     shutil.rmtree(task.checkpoints, ignore_errors=True)
     return TrialResult(
         score=_score(judged),
@@ -108,9 +121,11 @@ def run_trial(task: TrialTask, report: Callable[[int, float], None]) -> TrialRes
     )
 
 
-def _keep_model(task: TrialTask, arrays: StudyArrays, whole: tuple[int, int], judged: Sequence[Measures]) -> str:
+def _keep_model(
+    task: TrialTask, arrays: StudyArrays, whole: tuple[int, int], judged: Sequence[Measures], log: TrainingLog
+) -> str:
     """Train on the whole training range, store the model and return the hash of its weights."""
-    trained, _, scaler = _train(task, arrays, whole, "final")
+    trained, _, scaler = _train(task, whole, log)
     manifest = _manifest(task, arrays, whole, scaler, _metrics(judged))
     folder = artifacts.folder_of(task.artifacts, task.model)
     # An artifact that is there is of an attempt that died before its trial was recorded.
@@ -132,24 +147,44 @@ def _first_complete(arrays: StudyArrays, stop: int) -> int:
     return first
 
 
-def _judge(task: TrialTask, arrays: StudyArrays, number: int, fold: Fold) -> Measures:
+def _judge(task: TrialTask, arrays: StudyArrays, fold: Fold, log: TrainingLog) -> Measures:
     """Train on the fold's past and return the measures of what followed, beside buy-and-hold."""
-    trained, market, _ = _train(task, arrays, fold.train, f"fold-{number}")
-    decider = Decider(trained.policy, market, task.hyper)
-    episode = run(decider, arrays.panel, *fold.validation, task.rules)
+    trained, market, _ = _train(task, fold.train, log)
+    watched = Watched(Decider(trained.policy, market, task.hyper))
+    episode = run(watched, arrays.panel, *fold.validation, task.rules)
+    log.conduct = conduct_of(watched.actions, episode.units[:, 0])
     return episode.measures(0, benchmark_returns(arrays.panel, *fold.validation))
 
 
 def _train(
-    task: TrialTask, arrays: StudyArrays, train_range: tuple[int, int], name: str
+    task: TrialTask, train_range: tuple[int, int], log: TrainingLog
 ) -> tuple[TrainedPolicy, MarketArrays, Scaler]:
     """Train from scratch on `train_range`; scales, too, know that range only."""
-    scaler = fit(arrays.features[slice(*train_range)], arrays.spec.names, arrays.panel.symbols)
-    known = arrays.panel.rows(0, task.train_stop)
-    market = market_arrays(known, scaler.transform(arrays.features[: task.train_stop]))
-    checkpoint = task.checkpoints / f"{name}.pt"
-    trained = train(market, train_range, task.lookback, task.hyper, task.budget, task.rules, task.seed, checkpoint)
+    market, scaler = scaled_market(task.arrays, train_range, task.train_stop)
+    checkpoint, on_progress = task.checkpoints / f"{log.training}.pt", log.updates.append
+    trained = train(
+        market,
+        train_range,
+        task.lookback,
+        task.hyper,
+        task.budget,
+        task.training_rules,
+        task.seed,
+        checkpoint,
+        on_progress,
+        task.compute,
+    )
+    # Those that a checkpoint brought back, too.
+    log.updates[:] = trained.progress
+    _require_sane(trained.policy, task.hyper)
     return trained, market, scaler
+
+
+def _require_sane(policy: torch.nn.Module, hyper: Hyper) -> None:
+    """Raise TrainingDiverged when a weight is beyond all reason: the last step's harm shows in no loss any more."""
+    largest = float(torch.stack([weights.detach().abs().max() for weights in policy.parameters()]).max())
+    if not largest <= LARGEST_WEIGHT:  # NaN is not
+        raise TrainingDiverged(f"the policy ran away: its largest weight is {largest:.3g} with {hyper}")
 
 
 def _score(judged: Sequence[Measures]) -> float:
@@ -187,7 +222,7 @@ def _manifest(
         train_end=as_datetime(panel.closed_at[stop - 1]),
         data_fingerprint=task.data_fingerprint,
         code_version=task.code_version,
-        learner=LEARNER,
+        learner=task.hyper.learner,
         simulated=task.is_simulated,
         metrics=metrics,
     )

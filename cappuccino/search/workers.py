@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
-import re
-import resource
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
-from typing import Literal
 
-from cappuccino.errors import CappuccinoError
+from cappuccino.search.diary import Diary, TrainingLog
+from cappuccino.search.outcome import End, Outcome, RunTrial, end_of, reporter
 from cappuccino.search.trial import TrialResult, TrialTask, run_trial
-
-Outcome = Literal["complete", "pruned", "out_of_memory", "failed", "killed", "interrupted"]
-RunTrial = Callable[[TrialTask, Callable[[int, float], None]], TrialResult]
+from cappuccino.search.usage import Meter, Usage, limit_memory
 
 _context = mp.get_context("forkserver")
 # The coordinator, because a process imports its parent's main program; _dynamo, because torch's first optimizer does.
 _context.set_forkserver_preload(["cappuccino.search.coordinator", "torch._dynamo"])
+
+
+def warm_up() -> None:
+    """Start the server that trials are forked from, and return: it loads torch while the study is being planned."""
+    forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class FoldScored:
     trial: int
     fold: int
     score: float
+    diary: tuple[TrainingLog, ...] = ()
+    """The trial's trainings so far."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ class Ended:
     result: TrialResult | None
     reason: str
     duration_s: float
-    peak_memory_mb: float | None
+    usage: Usage | None = None
+    """None when the process could not say."""
+    diary: tuple[TrainingLog, ...] = ()
+    """All its trainings; empty when the process could not say."""
 
 
 @dataclass
@@ -58,14 +64,17 @@ class _Running:
     process: ForkServerProcess
     pipe: Connection
     started_s: float
-    said: tuple[Outcome, TrialResult | None, str, float] | None = None
+    said: tuple[End, Usage, tuple[TrainingLog, ...]] | None = None
 
 
 class Pool:
-    """The running trials of this process. Leave the `with` block, and none of them runs any more."""
+    """The running trials of this process. Leave the `with` block, and none of them runs any more.
 
-    def __init__(self, run: RunTrial = run_trial) -> None:
-        self._run = run
+    Each may allocate `memory_mb`; 0 = as much as there is.
+    """
+
+    def __init__(self, run: RunTrial = run_trial, memory_mb: int = 0) -> None:
+        self._run, self._memory_mb = run, memory_mb
         self._running: dict[int, _Running] = {}
 
     def __enter__(self) -> Pool:
@@ -84,7 +93,8 @@ class Pool:
     def start(self, trial: int, task: TrialTask) -> None:
         """Run `task` in a process of its own."""
         ours, theirs = _context.Pipe()
-        process = _context.Process(target=_work, args=(self._run, task, theirs), name=f"trial-{trial}", daemon=True)
+        args = (self._run, task, theirs, self._memory_mb)
+        process = _context.Process(target=_work, args=args, name=f"trial-{trial}", daemon=True)
         process.start()
         theirs.close()
         self._running[trial] = _Running(process, ours, time.monotonic())
@@ -116,7 +126,7 @@ class Pool:
             while running.pipe.poll():
                 message = running.pipe.recv()
                 if message[0] == "fold":
-                    yield FoldScored(trial, message[1], message[2])
+                    yield FoldScored(trial, *message[1:])
                 else:
                     running.said = message
         except (EOFError, OSError):  # OSError: killed in the middle of a message
@@ -128,57 +138,32 @@ def _ended(trial: int, running: _Running) -> Ended:
     running.process.join()
     running.pipe.close()
     if running.said is not None:
-        outcome, result, reason, peak_mb = running.said
-        return Ended(trial, outcome, result, reason, duration_s, peak_mb)
+        end, usage, diary = running.said
+        return Ended(trial, end.outcome, end.result, end.reason, duration_s, usage, diary)
     code = running.process.exitcode
     if code == -signal.SIGKILL:
         reason = "killed by SIGKILL, as the kernel does when memory ends"
     else:
         reason = f"process ended without a word, exit code {code}"
-    return Ended(trial, "killed", None, reason, duration_s, None)
+    return Ended(trial, "killed", None, reason, duration_s)
 
 
-def _work(run: RunTrial, task: TrialTask, pipe: Connection) -> None:
+def _work(run: RunTrial, task: TrialTask, pipe: Connection, memory_mb: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's; it ends the trials in order
     threading.Thread(target=_end_with_study, daemon=True).start()
-    outcome, result, reason = _outcome(run, task, pipe)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    pipe.send((outcome, result, reason, peak_mb))
+    limit_memory(memory_mb)
+    meter = Meter()
+    diary: Diary = []
+    end = end_of(run, task, reporter(partial(_ask, pipe, meter, diary)), diary)
+    pipe.send((end, meter.look(), tuple(diary)))
     pipe.close()
 
 
-class _Pruned(Exception):  # noqa: N818 - not an error
-    """The coordinator sees no hope for this trial."""
-
-
-def _outcome(run: RunTrial, task: TrialTask, pipe: Connection) -> tuple[Outcome, TrialResult | None, str]:
-    """Run the trial and say how it ended."""
-    try:
-        return "complete", run(task, _reporter(pipe)), ""
-    except _Pruned as pruned:
-        return "pruned", None, str(pruned)
-    except MemoryError as error:
-        return "out_of_memory", None, f"memory: {error}"
-    except CappuccinoError as error:
-        return "failed", None, str(error)
-    except Exception as error:
-        # torch has no class of its own for an allocation that failed on the CPU.
-        if isinstance(error, RuntimeError) and re.search("memory|alloc", str(error), re.IGNORECASE):
-            return "out_of_memory", None, str(error)[:500]
-        # A mistake of ours would come again at every retry: its words go to the attempt, all of it to the log.
-        traceback.print_exc()
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return "failed", None, f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-
-
-def _reporter(pipe: Connection) -> Callable[[int, float], None]:
-    def report(fold: int, score: float) -> None:
-        pipe.send(("fold", fold, score))
-        reason = pipe.recv()
-        if reason is not None:
-            raise _Pruned(reason)
-
-    return report
+def _ask(pipe: Connection, meter: Meter, diary: Diary, fold: int, score: float) -> str | None:
+    meter.look()
+    pipe.send(("fold", fold, score, tuple(diary)))
+    reason: str | None = pipe.recv()
+    return reason
 
 
 def _end_with_study() -> None:

@@ -16,6 +16,7 @@ columns:
   turnover_per_day: Mean over the folds.
   trades_per_month: Mean over the folds.
   n_folds: Folds behind the figures.
+  collapsed: How an agent's policies collapsed (lab.trials); empty when they decide.
 */
 with walk_forward as (
     select *
@@ -28,6 +29,10 @@ with walk_forward as (
 
 standing as (
     select study, trial, stage from promotion.stages
+),
+
+conduct as (
+    select study, trial, collapsed from lab.trials
 ),
 
 averaged as (
@@ -62,8 +67,10 @@ select
     averaged.exposure_frac,
     averaged.turnover_per_day,
     averaged.trades_per_month,
-    averaged.n_folds
+    averaged.n_folds,
+    conduct.collapsed
 from averaged
 inner join lab.studies using (study)
 left join standing using (study, trial)
+left join conduct using (study, trial)
 order by averaged.study desc, rank, averaged.subject

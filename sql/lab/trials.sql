@@ -17,9 +17,14 @@ columns:
   artifact: Folder of the model below the artifacts folder; empty unless complete.
   weight_sha256: Hash of the weights file.
   reason: Why it was pruned or failed.
+  collapsed: >
+    How its policies collapsed on most of their validation bars: cash (they never traded), constant (the action hardly
+    moved) or held (they traded on one bar only); empty when they decide, or when no fold was finished.
+  action_spread: Deviation over validation bars of the action in [-1, 1], mean over symbols and folds.
 tests:
   - unique: [study, trial]
   - accepted: {state: [running, complete, pruned, failed]}
+  - accepted: {collapsed: [cash, constant, held]}
   - relationship: {column: study, to: lab.studies.study}
   - expression: trial >= 0 and trial < 1000
   - expression: state <> 'complete' or score is not null
@@ -40,5 +45,7 @@ create table lab.trials (
     artifact varchar,
     weight_sha256 varchar,
     reason varchar,
+    collapsed varchar,
+    action_spread double,
     primary key (study, trial)
 );

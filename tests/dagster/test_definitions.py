@@ -120,6 +120,7 @@ def test_all_but_the_long_searches_hold_the_pool_of_writers(graph):
         "lab.studies",
         "lab.attempts",
         "lab.evaluations",
+        "lab.updates",
         "lab.importances",
     }
     assert {key for key, pools in makers.items() if pools != {"warehouse"}} == {key_of(table) for table in searched}

@@ -112,8 +112,15 @@ def add_trial(writer: Writer, model: ModelId, score: float | None = 0.5, state: 
         "artifact": str(model) if done else None,
         "weight_sha256": "ab" if done else None,
         "reason": None if done else "it was hopeless",
+        "collapsed": None,
+        "action_spread": 0.2 if done else None,
     }
-    types = {"score": pl.Float64, "fold_scores": pl.List(pl.Float64)}
+    types = {
+        "score": pl.Float64,
+        "fold_scores": pl.List(pl.Float64),
+        "collapsed": pl.String,
+        "action_spread": pl.Float64,
+    }
     writer.append("lab.trials", pl.DataFrame([row], schema_overrides=types))
 
 

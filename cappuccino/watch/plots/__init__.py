@@ -2,6 +2,7 @@
 
     market    closes, coverage
     lab       timeframes, progress, leaderboard, ladder
+    learning  learning
     desk      equity, drawdown, exposure
     replay    growth, drawdown, production: the pictures of a replay, imported by module
     canvas    Theme (LIGHT, DARK), png, markdown
@@ -13,6 +14,7 @@ when told.
 from cappuccino.watch.plots.canvas import DARK, LIGHT, Theme, data_uri, markdown, png
 from cappuccino.watch.plots.desk import drawdown, equity, exposure
 from cappuccino.watch.plots.lab import ladder, leaderboard, progress, timeframes
+from cappuccino.watch.plots.learning import learning
 from cappuccino.watch.plots.market import closes, coverage
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "exposure",
     "ladder",
     "leaderboard",
+    "learning",
     "markdown",
     "png",
     "progress",

@@ -44,6 +44,15 @@ QUERIES: Mapping[str, str] = MappingProxyType(
             select study, trial, state, score from lab.trials
             where study = (select arg_max(study, as_of_utc) from lab.studies where kind = 'training')
         """,
+        "learning": """
+            select * from lab.learning_curves
+            where study = (select arg_max(study, as_of_utc) from lab.studies where kind = 'training')
+        """,
+        "figures": """
+            select * from lab.trial_figures
+            where study = (select arg_max(study, as_of_utc) from lab.studies where kind = 'training')
+            order by score desc nulls last, trial
+        """,
         "studies": "select * from lab.study_progress",
         "importances": """
             select * from lab.importances

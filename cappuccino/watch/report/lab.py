@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 
 import polars as pl
 
@@ -21,6 +22,31 @@ _RANK = (
     "exposure_frac",
     "turnover_per_day",
     "trades_per_month",
+    "collapsed",
+)
+_LEARNED = (
+    "trial",
+    "state",
+    "score",
+    "collapsed",
+    "flags",
+    "n_updates",
+    "steps_per_s",
+    "reward_mean",
+    "entropy",
+    "explained_variance",
+    "grad_norm",
+    "exposure_frac",
+    "turnover_frac",
+    "saturation_frac",
+    "action_spread",
+)
+_COLLAPSE = MappingProxyType(
+    {
+        "cash": "never traded",
+        "constant": "wanted the same on every bar",
+        "held": "traded on one bar only",
+    }
 )
 _MATCH = ("sequence", "played_at_utc", "champion", "challenger", "result", "winner")
 
@@ -100,3 +126,25 @@ def study(frames: Frames, simulated: bool) -> Section:
         which = ("parameter", "importance_frac", "n_trials")
         grids.append(grid(importances, which, "select * from lab.importances"))
     return Section("studies", title, (), (picture("Score of each trial", draw),), tuple(grids))
+
+
+def learning(frames: Frames, simulated: bool) -> Section:
+    """Show how the trials of the newest study learned, and whose policy has given up deciding."""
+    title, trials = "Learning", frames["figures"]
+    if trials.is_empty():
+        return Section("learning", title, ("No training has told of its updates yet.",))
+    sentences = (
+        _collapses(trials["collapsed"]),
+        "Figures are means over the last quarter of each training's updates; flags say what usually goes wrong.",
+    )
+    draw = partial(plots.learning, frames["learning"], simulated=simulated)
+    table = grid(trials, _LEARNED, QUERIES["figures"], mark=pl.col("collapsed").is_not_null())
+    return Section("learning", title, sentences, (picture("Figures of every update", draw),), (table,))
+
+
+def _collapses(collapsed: pl.Series) -> str:
+    counts = {way: collapsed.eq(way).sum() for way in _COLLAPSE}
+    if not any(counts.values()):
+        return "No policy has collapsed: on validation bars each of them decides."
+    ways = ", ".join(f"{n:,} {_COLLAPSE[way]}" for way, n in counts.items() if n)
+    return f"{sum(counts.values()):,} of {len(collapsed):,} trials collapsed on validation bars: {ways}."

@@ -89,6 +89,7 @@ def sections(found: Frames, settings: Settings) -> Iterator[Section]:
     yield lab.leaderboard(found, simulated)
     yield lab.timeframes(found, simulated)
     yield lab.study(found, simulated)
+    yield lab.learning(found, simulated)
     yield record.data(found, simulated)
     yield record.profile(settings)
     yield record.glossary()

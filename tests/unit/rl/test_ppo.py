@@ -8,15 +8,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cappuccino.env.environment import State
 from cappuccino.env.market import MarketArrays
 from cappuccino.errors import TrainingError
+from cappuccino.portfolio.account import open_accounts
 from cappuccino.rl.hyper import Hyper
+from cappuccino.rl.learning import Learning
 from cappuccino.rl.model import Policy
-from cappuccino.rl.ppo import UpdateStats, compute_returns, update
+from cappuccino.rl.ppo import compute_returns, update
 from cappuccino.rl.rollout import Rollout
 from cappuccino.rl.runner import policy_shape
 
 T, G, M, LOOKBACK = 8, 4, 16, 3
+NOWHERE = State(open_accounts(0, 3, 0.0), *[torch.zeros(0)] * 3)
+"""An update looks at a rollout, not at the market."""
 HYPER = Hyper(width=16, batch_size=128, learning_rate=3e-3, epochs=6)
 
 
@@ -26,8 +31,9 @@ def scene(market: MarketArrays) -> tuple[Policy, Rollout]:
     policy = Policy(policy_shape(3, 3, LOOKBACK, HYPER), generator)
     bars = torch.randint(LOOKBACK, 30, (T, G), generator=generator)
     account = torch.randn(T, G * M, policy.shape.n_account, generator=generator)
+    seen = policy.see(market.windows(bars.flatten(), LOOKBACK))
     with torch.no_grad():
-        code = policy.encode_market(market.windows(bars.flatten(), LOOKBACK))
+        code = policy.encode_market(seen)
         output = policy.act(code, account.reshape(T * G, M, -1))
         action = output.explore(torch.randn(output.mean.shape, generator=generator))
         log_prob = output.log_prob(action)
@@ -35,8 +41,8 @@ def scene(market: MarketArrays) -> tuple[Policy, Rollout]:
     nothing = torch.zeros(T, G * M)
     ends = torch.ones(T, G * M, dtype=torch.bool)  # every step stands alone
     rollout = Rollout(
-        part_means={},
-        bars=bars,
+        seen=seen,
+        at=torch.arange(T * G).reshape(T, G),
         account=account,
         action=action,
         log_prob=log_prob.reshape(T, -1),
@@ -51,32 +57,33 @@ def scene(market: MarketArrays) -> tuple[Policy, Rollout]:
 
 def mean_action(policy: Policy, market: MarketArrays) -> torch.Tensor:
     with torch.no_grad():
-        code = policy.encode_market(market.windows(torch.arange(LOOKBACK, 30), LOOKBACK))
+        code = policy.encode_market(policy.see(market.windows(torch.arange(LOOKBACK, 30), LOOKBACK)))
         return policy.act(code, torch.zeros(len(code), 1, policy.shape.n_account)).mean.mean(dim=(0, 1))
 
 
-def one_update(policy: Policy, rollout: Rollout, market: MarketArrays, hyper: Hyper = HYPER) -> UpdateStats:
+def one_update(policy: Policy, rollout: Rollout, hyper: Hyper = HYPER) -> dict[str, float]:
     optimizer = torch.optim.Adam(policy.parameters(), lr=hyper.learning_rate)
-    return update(policy, optimizer, rollout, market, hyper, torch.Generator().manual_seed(1))
+    learning = Learning(policy, optimizer, torch.Generator().manual_seed(1), NOWHERE)
+    return update(learning, rollout, hyper)
 
 
 def test_an_update_moves_towards_what_paid(make_market: Callable[..., MarketArrays]) -> None:
     market = make_market(30)
     policy, rollout = scene(market)
     before = mean_action(policy, market)
-    stats = one_update(policy, rollout, market)
+    stats = one_update(policy, rollout)
     moved = mean_action(policy, market) - before
     assert moved[0] > 0.02
     assert moved[1] < -0.02
-    assert stats.kl > 0
-    assert 1 <= stats.n_epochs <= HYPER.epochs
+    assert stats["kl"] > 0
+    assert 1 <= stats["n_epochs"] <= HYPER.epochs
 
 
 def test_an_update_stops_when_the_policy_has_moved_far(make_market: Callable[..., MarketArrays]) -> None:
     market = make_market(30)
     policy, rollout = scene(market)
-    stats = one_update(policy, rollout, market, replace(HYPER, learning_rate=0.05, epochs=50))
-    assert stats.n_epochs < 50
+    stats = one_update(policy, rollout, replace(HYPER, learning_rate=0.05, epochs=50))
+    assert stats["n_epochs"] < 50
 
 
 def test_advantages_are_standardised_and_targets_are_not(make_market: Callable[..., MarketArrays]) -> None:
@@ -95,4 +102,4 @@ def test_a_reward_that_is_no_number_ends_the_training_with_the_reason(
     policy, rollout = scene(market)
     broken = replace(rollout, reward=torch.full_like(rollout.reward, torch.nan))
     with pytest.raises(TrainingError, match=r"policy loss nan.*learning_rate"):
-        one_update(policy, broken, market)
+        one_update(policy, broken)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio.account import Accounts
 from cappuccino.risk.rules import Rules
 from cappuccino.rl.agent import Decider
+from cappuccino.rl.compute import Compute
+from cappuccino.rl.figures import Progress
 from cappuccino.rl.hyper import Hyper
-from cappuccino.rl.runner import Budget, Progress, TrainedPolicy, train
+from cappuccino.rl.learning import Budget
+from cappuccino.rl.runner import TrainedPolicy, train
 from cappuccino.validation.evaluate import Policy, run
 
 SMALL = Budget(updates=5, n_groups=3, n_accounts=4, horizon=12, checkpoint_every=2)
 HYPER = Hyper(width=16, batch_size=64)
+LEARNERS = [HYPER, replace(HYPER, learner="apg", epochs=2)]
 Make = Callable[..., MarketArrays]
 
 
@@ -48,26 +53,34 @@ def weights(trained: TrainedPolicy) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in trained.policy.state_dict().values()])
 
 
-def test_equal_seeds_give_equal_weights_and_other_seeds_others(make_market: Make, rules: Rules) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("hyper", LEARNERS)
+def test_equal_seeds_give_equal_weights_and_other_seeds_others(
+    make_market: Make, rules: Rules, hyper: Hyper, precision: Literal["float32", "bfloat16"]
+) -> None:
     market = make_market(160)
-    first, again = small_training(market, rules), small_training(market, rules)
+    how = {"hyper": hyper, "compute": Compute(precision=precision)}
+    first, again = small_training(market, rules, **how), small_training(market, rules, **how)
     assert torch.equal(weights(first), weights(again))
     assert first.progress == again.progress
-    assert not torch.equal(weights(first), weights(small_training(market, rules, seed=4)))
+    assert not torch.equal(weights(first), weights(small_training(market, rules, seed=4, **how)))
     assert torch.isfinite(weights(first)).all()
 
 
-def test_bars_after_the_training_range_change_nothing(make_market: Make, rules: Rules) -> None:
+@pytest.mark.parametrize("hyper", LEARNERS)
+def test_bars_after_the_training_range_change_nothing(make_market: Make, rules: Rules, hyper: Hyper) -> None:
     market = make_market(160)
     later = make_market(160)
     later.features[150:] = torch.nan
     later.close_usd[150:] *= 7
-    assert torch.equal(weights(small_training(market, rules)), weights(small_training(later, rules)))
+    trained = (small_training(one, rules, hyper=hyper) for one in (market, later))
+    assert torch.equal(*map(weights, trained))
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
+@pytest.mark.parametrize("hyper", LEARNERS)
 def test_a_killed_training_goes_on_bit_for_bit(
-    make_market: Make, rules: Rules, tmp_path: Path, killed_after: int
+    make_market: Make, rules: Rules, tmp_path: Path, hyper: Hyper, killed_after: int
 ) -> None:
     market, file = make_market(160), tmp_path / "training.pt"
 
@@ -76,22 +89,22 @@ def test_a_killed_training_goes_on_bit_for_bit(
             raise Killed
 
     with pytest.raises(Killed):
-        small_training(market, rules, checkpoint=file, on_progress=kill)
+        small_training(market, rules, hyper=hyper, checkpoint=file, on_progress=kill)
     seen: list[int] = []
-    resumed = small_training(market, rules, checkpoint=file, on_progress=lambda p: seen.append(p.update))
-    straight = small_training(market, rules)
+    resumed = small_training(market, rules, hyper=hyper, checkpoint=file, on_progress=lambda p: seen.append(p.update))
+    straight = small_training(market, rules, hyper=hyper)
     assert torch.equal(weights(resumed), weights(straight))
     assert resumed.progress == straight.progress
-    # Killed before the checkpoint of its own update was written, it repeats from the one before.
-    assert seen[0] == (killed_after - 1) // SMALL.checkpoint_every * SMALL.checkpoint_every + 1
+    assert seen == [1, 2, 3, 4, 5]  # what was restored is told again
 
 
 def test_a_complete_training_is_not_repeated(make_market: Make, rules: Rules, tmp_path: Path) -> None:
+    """Its progress is told, durations included: nothing is computed again."""
     market, file = make_market(160), tmp_path / "training.pt"
     done = small_training(market, rules, checkpoint=file)
     seen: list[Progress] = []
     again = small_training(market, rules, checkpoint=file, on_progress=seen.append)
-    assert not seen
+    assert [one.duration_s for one in seen] == [one.duration_s for one in done.progress]
     assert torch.equal(weights(done), weights(again))
 
 
@@ -133,11 +146,17 @@ def always(weight: float) -> Policy:
     return lambda t, accounts: torch.full_like(accounts.units, weight)
 
 
-def test_an_obvious_pattern_is_learned(make_market: Make, rules: Rules) -> None:
+@pytest.mark.parametrize(
+    ("hyper", "updates", "n_accounts"),
+    [(Hyper(width=32), 16, 16), (Hyper(learner="apg", width=32, learning_rate=2e-3), 8, 8)],
+)
+def test_an_obvious_pattern_is_learned(
+    make_market: Make, rules: Rules, hyper: Hyper, updates: int, n_accounts: int
+) -> None:
     """On bars that it never saw, the agent earns most of what is there, where holding earns nothing like it."""
     market = make_market(3000)
-    budget = Budget(updates=16, n_groups=16, n_accounts=16, horizon=48)
-    trained = train(market, (0, 2000), 4, Hyper(width=32), budget, rules, seed=1)
+    budget = Budget(updates=updates, n_groups=16, n_accounts=n_accounts, horizon=48)
+    trained = train(market, (0, 2000), 4, hyper, budget, rules, seed=1)
     panel = panel_of(market)
 
     def log_growth(policy: Policy) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,20 @@ from cappuccino.features.spec import FeatureSpec
 from cappuccino.features.table import build_features
 from cappuccino.market.simulated import SimulatedSource
 from cappuccino.market.sync import sync_bars
+from cappuccino.rl.hyper import Hyper
+from cappuccino.search.arrays import StudyArrays, write_arrays
+from cappuccino.search.tasks import task_of
+from cappuccino.search.trial import TrialTask
 from cappuccino.settings import Settings
 from cappuccino.store import models
 from cappuccino.store.schema import Schema
 from cappuccino.store.warehouse import Warehouse
-from tests.unit.search.fakes import NOW, settings_in
+from tests.unit.search.fakes import NOW, plan, settings_in
+from tests.unit.search.ray_fakes import SmallCluster
 
 SQL = Path(__file__).parents[3] / "sql"
 LATER = NOW + timedelta(days=2)
+MakeTask = Callable[[int, str], TrialTask]
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +60,31 @@ def lab(tmp_path: Path, searched_market: Path) -> Callable[..., Settings]:
         return settings
 
     return make
+
+
+@pytest.fixture
+def make_task(tmp_path: Path) -> MakeTask:
+    """Return a function that makes the task of a trial without a model: (trial, what it does, see `ray_fakes.act`)."""
+    settings = settings_in(tmp_path)
+    study = plan(settings)
+    (data,) = study.data.values()
+    spec = FeatureSpec.from_settings(settings.features)
+    write_arrays(tmp_path / "arrays", StudyArrays(data.panel, data.features, spec))
+
+    def make(trial: int, behaviour: str) -> TrialTask:
+        wanted = f"tell {tmp_path}/told-{trial}" if behaviour == "tell" else behaviour
+        task = task_of(study, settings, trial, Hyper())
+        return replace(task, arrays=tmp_path / "arrays", data_fingerprint=wanted, keeps_model=False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[SmallCluster]:
+    """A Ray cluster of one node; whoever adds another one kills it."""
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra `ray` of pyproject.toml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with SmallCluster() as started:
+            yield started

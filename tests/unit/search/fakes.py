@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cappuccino.errors import TrainingError
+from cappuccino.errors import TrainingDiverged
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio.measures import Measures, measure
+from cappuccino.rl.figures import Figures, Progress
 from cappuccino.rl.hyper import Hyper
 from cappuccino.search.book import Row, StudyBook
+from cappuccino.search.diary import Diary, TrainingLog, begin
+from cappuccino.search.outcome import Outcome
 from cappuccino.search.study import Pair, StudyData, StudyPlan
 from cappuccino.search.trial import TrialResult, TrialTask
-from cappuccino.search.workers import Ended, FoldScored, Outcome, Pool
+from cappuccino.search.workers import Ended, FoldScored, Pool
 from cappuccino.settings import Settings, load
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -77,6 +81,10 @@ class MemoryBook(StudyBook):
         self.trials: dict[int, Row] = {}
         self.attempts: list[tuple[int, int, str, int]] = []
         """(trial, attempt, outcome, batch size)"""
+        self.learning_rates: list[float] = []
+        """Of the same attempts."""
+        self.diaries: dict[int, tuple[TrainingLog, ...]] = {}
+        """Of each trial's last attempt."""
 
     def read(self) -> dict[int, Row]:
         return dict(sorted(self.trials.items()))
@@ -92,12 +100,14 @@ class MemoryBook(StudyBook):
         self.trials[trial] = started_row(trial, hyper, seed)
         return self.trials[trial]
 
-    def attempted(self, ended: Ended, attempt: int, batch_size: int) -> None:
+    def attempted(self, ended: Ended, attempt: int, hyper: Hyper) -> None:
         assert (ended.trial, attempt) not in {row[:2] for row in self.attempts}
-        self.attempts.append((ended.trial, attempt, ended.outcome, batch_size))
+        self.attempts.append((ended.trial, attempt, ended.outcome, hyper.batch_size))
+        self.learning_rates.append(hyper.learning_rate)
+        self.diaries[ended.trial] = ended.diary
 
-    def ended(self, row: Row, ended: Ended, attempt: int, batch_size: int, evaluations: pl.DataFrame) -> None:
-        self.attempted(ended, attempt, batch_size)
+    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, evaluations: pl.DataFrame) -> None:
+        self.attempted(ended, attempt, hyper)
         self.trials[ended.trial] = row
 
     def results(self) -> list[tuple[Any, ...]]:
@@ -195,20 +205,26 @@ def trial_result(task: TrialTask, scores: tuple[float, ...]) -> TrialResult:
     return TrialResult(sum(scores) / len(scores), scores, (some_measures(),) * len(scores), sha, 1.0)
 
 
+def some_progress(update: int = 1) -> Progress:
+    return Progress(update, Figures(*(0.5 for _ in fields(Figures))), n_env_steps=300, duration_s=1.5)
+
+
 def some_measures() -> Measures:
     return measure(np.zeros(24), np.zeros(24), Interval.H1)
 
 
-def behave(task: TrialTask, report: Callable[[int, float], None]) -> TrialResult:
+def behave(task: TrialTask, report: Callable[[int, float], None], diary: Diary) -> TrialResult:
     """Do in a real process what `data_fingerprint` says."""
     wanted = task.data_fingerprint
+    begin(diary, "fold-0").updates.append(some_progress())
     report(0, 0.5)
+    begin(diary, "fold-1").updates.append(some_progress())
     if wanted == "memory":
         raise MemoryError("no room for an array")
     if wanted == "torch memory":
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
     if wanted == "diverge":
-        raise TrainingError("the loss is not a number")
+        raise TrainingDiverged("the loss is not a number")
     if wanted == "mistake":
         raise IndexError("list index out of range")
     if wanted == "kill":

@@ -33,7 +33,9 @@ from tests.unit.search.fakes import NOW, settings_in
 Lab = Callable[..., Settings]
 PROJECT = SQL.parent
 TRIALS = """
-    select trial, state, interval, lookback, parameters, seed, score, fold_scores, env_steps, weight_sha256, reason
+    select
+        trial, state, interval, lookback, parameters, seed, score, fold_scores, env_steps, collapsed, action_spread,
+        weight_sha256, reason
     from lab.trials order by trial
 """
 FIGURES = "select * from lab.evaluations order by trial, subject, fold"
@@ -165,6 +167,16 @@ def test_every_attempt_of_a_killed_study_is_recorded_once(killed: Killed) -> Non
     assert counts.pop("interrupted") == n_running > 0
     assert sum(counts.values()) == 10 and set(counts) <= {"complete", "pruned"}
     assert sole(killed.settings, "select max(attempt) from lab.attempts") == 2
+
+
+def test_each_update_of_a_killed_study_is_a_row_once_and_the_same(killed: Killed) -> None:
+    figures = "select * exclude (duration_s, steps_per_s) from lab.updates order by trial, training, update"
+    assert ask(killed.settings, figures) == ask(killed.straight, figures)
+    counts = "select state, count(*) from lab.trial_figures where n_updates = {} group by state"
+    n_complete = sole(killed.settings, "select count(*) from lab.trials where state = 'complete'")
+    assert ask(killed.settings, counts.format(3 * 2)) == [("complete", n_complete)]
+    assert sole(killed.settings, "select count(*) from lab.trial_figures") == 10
+    assert sole(killed.settings, "select count(*) from lab.trials where action_spread is null") == 0
 
 
 def test_models_of_a_killed_study_load_and_its_working_files_are_gone(killed: Killed) -> None:

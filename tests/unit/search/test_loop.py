@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cappuccino.errors import TrainingError
-from cappuccino.search.loop import Study, require_disk
+from cappuccino.search.diary import TrainingLog
+from cappuccino.search.disk import require_disk
+from cappuccino.search.loop import Study
+from cappuccino.search.outcome import Outcome
 from cappuccino.search.retry import MAX_RETRIES
 from cappuccino.search.suggest import LAG
 from cappuccino.search.trial import TrialTask
-from cappuccino.search.workers import Outcome
-from tests.unit.search.fakes import FakePool, MemoryBook, StudyKilled, plan, settings_in
+from cappuccino.search.workers import Ended, FoldScored
+from cappuccino.validation.conduct import Conduct
+from tests.unit.search.fakes import FakePool, MemoryBook, StudyKilled, plan, settings_in, some_progress
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +111,8 @@ def test_workers_order_and_kills_change_nothing(folder: Path, data: st.DataObjec
 @hypothesis_settings(derandomize=True, deadline=None, max_examples=30)
 @given(st.data())
 def test_whatever_happens_to_processes_a_study_ends_within_its_cap(folder: Path, data: st.DataObject) -> None:
-    outcomes: list[Outcome] = ["complete", "complete", "complete", "out_of_memory", "killed", "failed"]
+    bad: list[Outcome] = ["out_of_memory", "killed", "failed", "diverged", "disk_full"]
+    outcomes: list[Outcome] = ["complete"] * len(bad) + bad
     order = data.draw(st.randoms(use_true_random=False), "order")
     book = MemoryBook()
     fates: dict[tuple[int, int], Outcome] = {}
@@ -119,7 +125,7 @@ def test_whatever_happens_to_processes_a_study_ends_within_its_cap(folder: Path,
     rows = book.read()
     assert state == "failed" or len(rows) == 15
     assert all(row["state"] in ("complete", "pruned", "failed") for row in rows.values())
-    assert len(book.attempts) == len(pool.tasks) <= len(rows) * (1 + MAX_RETRIES)
+    assert len(book.attempts) == len(pool.tasks) <= len(rows) * (1 + 3 * MAX_RETRIES)
     for trial in rows:
         assert [attempt for t, attempt, _, _ in book.attempts if t == trial] == list(
             range(1, pool.n_attempts[trial] + 1)
@@ -164,6 +170,38 @@ def test_a_killed_trial_is_tried_again_with_the_same_task_to_go_on_from_its_chec
     assert first == second
     assert [row[2] for row in book.attempts if row[0] == 1] == ["killed", "complete"]
     assert book.results() == finished(folder).results()
+
+
+class TellingPool(FakePool):
+    """Trials tell of their first fold; the odd ones never trade on it, and every third one is killed after it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda task, attempt: "killed" if self._is_doomed(task) else "complete")
+
+    def events(self, timeout_s: float | None = None) -> Iterator[FoldScored | Ended]:
+        for event in super().events(timeout_s):
+            yield replace(event, diary=self._diary(event.trial)) if isinstance(event, FoldScored) else event
+
+    def _diary(self, trial: int) -> tuple[TrainingLog, ...]:
+        return (TrainingLog("fold-0", [some_progress()], Conduct(0.3, n_trading_bars=0 if trial % 2 else 9)),)
+
+    def _is_doomed(self, task: TrialTask) -> bool:
+        return task.model.trial % 3 == 0 and bool(self.running[task.model.trial][1])
+
+
+def test_what_a_trial_told_at_a_fold_is_kept_when_it_dies_without_a_word(folder: Path) -> None:
+    book = finished(folder, TellingPool(), trials=6)
+    assert {trial for trial, row in book.read().items() if row["state"] == "failed"} == {0, 3}
+    assert {trial: len(diary) for trial, diary in book.diaries.items()} == dict.fromkeys(range(6), 1)
+
+
+def test_a_collapsed_policy_is_named_in_its_row_and_in_the_progress_of_the_study(folder: Path) -> None:
+    said: list[str] = []
+    book, settings = MemoryBook(), settings_in(folder, trials=4)
+    Study(plan(settings), book, settings, said.append).run(TellingPool())
+    assert [row["collapsed"] for row in book.read().values()] == [None, "cash", None, "cash"]
+    assert {row["action_spread"] for row in book.read().values()} == {0.3}
+    assert [line.split(":")[0][-1] for line in said if "collapsed: cash |" in line] == [")", ")"]
 
 
 def test_being_interrupted_often_does_not_use_up_the_retries(folder: Path) -> None:
@@ -233,6 +271,47 @@ def test_a_timeframe_search_gives_each_pair_the_same_trials(folder: Path) -> Non
     assert first.hyper != third.hyper and first.seed != third.seed
     assert not any(task.keeps_model for task in pool.tasks)
     assert replace(first, model=second.model, lookback=8, checkpoints=second.checkpoints) == second
+
+
+def test_a_diverged_trial_is_tried_again_with_half_the_learning_rate_and_the_sampler_hears_what_it_asked_for(
+    folder: Path,
+) -> None:
+    pool = FakePool(lambda task, attempt: "diverged" if task.model.trial == 2 and attempt < 3 else "complete")
+    book = finished(folder, pool)
+    rates = [task.hyper.learning_rate for task in pool.tasks if task.model.trial == 2]
+    assert rates == [rates[0], rates[0] / 2, rates[0] / 4]
+    used = [rate for row, rate in zip(book.attempts, book.learning_rates, strict=True) if row[0] == 2]
+    assert used == rates
+    assert f'"learning_rate": {rates[0]}' in book.read()[2]["parameters"]
+    assert book.read()[2]["weight_sha256"].endswith(f"with {rates[2]}")
+
+
+def test_a_study_goes_on_after_a_trial_that_found_the_disk_full_four_times(folder: Path) -> None:
+    pool = FakePool(lambda task, attempt: "disk_full" if task.model.trial == 2 else "complete")
+    book = finished(folder, pool, workers=1)
+    assert [row[2] for row in book.attempts if row[0] == 2] == ["disk_full"] * (1 + MAX_RETRIES)
+    first, *others = (task for task in pool.tasks if task.model.trial == 2)
+    assert all(task == first for task in others)
+    assert [row["state"] == "failed" for row in book.read().values()] == [n == 2 for n in range(10)]
+
+
+def test_a_disk_that_stays_full_stops_the_study_which_loses_no_more_trials_to_it(folder: Path) -> None:
+    book = MemoryBook()
+    with pytest.raises(TrainingError, match=r"the disk stays full: 8 attempts in a row .*it was disk_full.*goes on"):
+        study(folder, book, workers=1).run(FakePool(lambda task, attempt: "disk_full"))
+    assert [row["state"] for row in book.read().values()].count("failed") == 1
+    study(folder, book).run(FakePool())
+    assert [row["state"] == "failed" for row in book.read().values()] == [True] + [False] * 9
+
+
+def test_a_trial_is_ready_before_a_worker_is(folder: Path) -> None:
+    """Nobody waits for the warehouse between two trials; what is ready counts against the cap."""
+    book, pool = MemoryBook(), FakePool()
+    running = study(folder, book, trials=5, workers=2)
+    running._fill(pool)
+    assert (len(pool), list(book.read())) == (2, [0, 1, 2])
+    assert running.run(pool) == "complete"
+    assert [task.model.trial for task in pool.tasks] == list(range(5)) == list(book.read())
 
 
 def test_a_full_disk_stops_the_study_before_the_next_trial(folder: Path) -> None:

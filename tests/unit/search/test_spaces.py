@@ -29,7 +29,14 @@ def test_every_suggestion_is_inside_the_specified_ranges() -> None:
 def test_everything_but_the_cap_is_searched() -> None:
     (trial,) = random_trials(1)
     suggest(trial, 0.3)
-    assert set(trial.params) == set(Hyper().to_dict()) - {"max_weight"}
+    assert set(trial.params) == set(Hyper().to_dict()) - {"max_weight", "max_kl"}
+
+
+def test_a_learner_that_was_chosen_is_not_searched() -> None:
+    (trial,) = random_trials(1)
+    assert suggest(trial, 0.3, learners=("apg",)).learner == "apg"
+    assert "learner" not in trial.params
+    assert {suggest(trial, 0.3).learner for trial in random_trials(10)} == {"ppo", "apg"}
 
 
 def test_a_fixed_trial_gives_back_its_numbers() -> None:
@@ -41,7 +48,7 @@ def test_a_fixed_trial_gives_back_its_numbers() -> None:
 def test_an_ablated_part_is_zero_and_not_searched() -> None:
     (trial,) = random_trials(1)
     hyper = suggest(trial, 0.3, ablated=tuple(REWARD_PARTS))
-    assert [getattr(hyper, name) for name in REWARD_PARTS] == [0.0] * 4
+    assert [getattr(hyper, name) for name in REWARD_PARTS] == [0.0] * 5
     assert not set(trial.params) & set(REWARD_PARTS)
     with pytest.raises(ConfigError, match="luck"):
         suggest(trial, 0.3, ablated=("luck",))

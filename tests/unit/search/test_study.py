@@ -74,7 +74,8 @@ def test_a_study_keeps_its_name_while_only_its_cap_and_its_workers_change(lab: L
     name = planned(settings).study
     assert name.startswith("training-20240601T0000-")
     same = changed(settings, "training", trials=999, workers=7, patience=1, retry_pause_s=9.0, checkpoint_every=3)
-    assert planned(same).study == name
+    elsewhere = changed(settings, "training", executor="ray", ray_address="head:6379")
+    assert planned(same).study == planned(elsewhere).study == name
     for other in (
         changed(settings, "training", updates=3),
         changed(settings, "training", seed=8),

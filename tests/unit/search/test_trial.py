@@ -23,9 +23,12 @@ from cappuccino.registry import artifacts
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
 from cappuccino.rl.agent import Agent
+from cappuccino.rl.compute import Compute
+from cappuccino.rl.figures import Figures
 from cappuccino.rl.hyper import Hyper
-from cappuccino.rl.runner import Budget
+from cappuccino.rl.learning import Budget
 from cappuccino.search.arrays import StudyArrays, write_arrays
+from cappuccino.search.diary import Diary, action_spread, collapsed
 from cappuccino.search.trial import TrialResult, TrialTask, run_trial
 from cappuccino.settings import CostSettings, RiskSettings
 from cappuccino.validation.evaluate import run
@@ -70,7 +73,9 @@ def task(tmp_path: Path, whole: BarPanel) -> TrialTask:
         lookback=6,
         hyper=Hyper(width=16, batch_size=64, cash_reserve=0.1),
         budget=Budget(updates=3, n_groups=3, n_accounts=4, horizon=12, checkpoint_every=1),
+        compute=Compute(),
         rules=RULES,
+        training_rules=RULES,
         n_folds=2,
         holding_bars=4,
         seed=1,
@@ -160,6 +165,56 @@ def test_a_killed_trial_goes_on_and_ends_the_same(task: TrialTask, tmp_path: Pat
         run_trial(task, kill)
     assert sorted(file.name for file in task.checkpoints.iterdir()) == ["fold-0.pt", "fold-1.pt"]
     assert same(run_trial(task, ignore), straight)
+
+
+def learned(diary: Diary) -> list[tuple[str, int, Figures]]:
+    """Return what must not depend on luck or kills."""
+    return [(log.training, progress.update, progress.figures) for log in diary for progress in log.updates]
+
+
+def test_every_update_of_every_training_is_in_the_diary(task: TrialTask) -> None:
+    diary: Diary = []
+    run_trial(task, ignore, diary)
+    updates = [(training, update) for training, update, _ in learned(diary)]
+    assert updates == [(training, update) for training in ("fold-0", "fold-1", "final") for update in (1, 2, 3)]
+    assert [log.conduct is None for log in diary] == [False, False, True]
+    budget = task.budget
+    n_steps = budget.horizon * budget.n_groups * budget.n_accounts
+    assert {progress.n_env_steps for log in diary for progress in log.updates} == {n_steps}
+
+
+def test_a_killed_trial_tells_each_update_once_and_a_pruned_one_what_it_has(task: TrialTask, tmp_path: Path) -> None:
+    straight: Diary = []
+    run_trial(replace(task, checkpoints=tmp_path / "other"), ignore, straight)
+
+    def kill(fold: int, score: float) -> None:
+        raise InterruptedError
+
+    killed: Diary = []
+    with pytest.raises(InterruptedError):
+        run_trial(task, kill, killed)
+    assert learned(killed) == learned(straight)[:3]
+    assert killed[0].conduct == straight[0].conduct
+    finished: Diary = []
+    run_trial(task, ignore, finished)
+    assert learned(finished) == learned(straight)
+
+
+def test_a_training_that_fails_has_told_its_updates_until_then(task: TrialTask) -> None:
+    """Its first checkpoint, after the second update, finds a file where its folder should be."""
+    task.checkpoints.write_text("in the way")
+    diary: Diary = []
+    with pytest.raises(OSError, match="checkpoints"):
+        run_trial(replace(task, budget=replace(task.budget, checkpoint_every=2)), ignore, diary)
+    assert [(log.training, len(log.updates)) for log in diary] == [("fold-0", 2)]
+
+
+def test_a_policy_that_never_trades_on_validation_bars_has_collapsed(task: TrialTask) -> None:
+    """No wish is further from cash than the whole portfolio."""
+    diary: Diary = []
+    run_trial(replace(task, keeps_model=False, hyper=replace(task.hyper, no_trade_band=1.0)), ignore, diary)
+    assert collapsed(diary) == "cash"
+    assert action_spread(diary)
 
 
 def test_bars_after_the_training_range_change_neither_scores_nor_weights(

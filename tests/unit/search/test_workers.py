@@ -50,10 +50,10 @@ def line_of_the_mistake() -> int:
 def test_a_trial_reports_its_folds_and_hands_over_its_result(pool: Pool) -> None:
     pool.start(4, task(4, "well"))
     ended, folds = ends(pool)
-    assert folds == [FoldScored(4, 0, 0.5), FoldScored(4, 1, 1.5)]
+    assert [(fold.trial, fold.fold, fold.score) for fold in folds] == [(4, 0, 0.5), (4, 1, 1.5)]
     assert ended[4].outcome == "complete"
     assert ended[4].result is not None and ended[4].result.fold_scores == (0.5, 1.5)
-    assert ended[4].peak_memory_mb is not None and ended[4].peak_memory_mb > 50
+    assert ended[4].usage is not None and ended[4].usage.peak_memory_mb > 50
     assert ended[4].duration_s > 0
 
 
@@ -76,7 +76,7 @@ def test_every_end_has_an_outcome_and_a_reason_and_harms_no_other_trial(pool: Po
             "out_of_memory",
             "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory",
         ),
-        "diverge": ("failed", "the loss is not a number"),
+        "diverge": ("diverged", "the loss is not a number"),
         "mistake": ("failed", f"IndexError: list index out of range (fakes.py:{line_of_the_mistake()})"),
         "kill": ("killed", "killed by SIGKILL, as the kernel does when memory ends"),
         "exit": ("killed", "process ended without a word, exit code 3"),
@@ -97,7 +97,8 @@ def test_leaving_the_pool_ends_what_runs() -> None:
 def test_listening_ends_after_its_time_also_when_nothing_runs(pool: Pool, n_running: int) -> None:
     for trial in range(n_running):
         pool.start(trial, task(trial, "well"))
-        assert list(pool.events(timeout_s=60)) == [FoldScored(trial, 0, 0.5)]  # and now it waits for an answer
+        (fold,) = pool.events(timeout_s=60)  # and now it waits for an answer
+        assert isinstance(fold, FoldScored)
     started_s = time.monotonic()
     assert list(pool.events(timeout_s=0.05)) == []
     assert 0.04 < time.monotonic() - started_s < 5

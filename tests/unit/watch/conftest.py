@@ -131,7 +131,51 @@ def _trial(study: str, trial: int, state: str, pair: tuple[str, int], score: flo
         "artifact": f"{study}/{trial}" if complete else None,
         "weight_sha256": "ab" * 32 if complete else None,
         "reason": None if complete else "its score after fold 1 is below the median",
+        "collapsed": "cash" if trial == 5 else "constant" if trial in (9, 14) else None,
+        "action_spread": 0.0 if trial in (5, 9, 14) else 0.21,
     }
+
+
+def updates(study: str, trial: int, trainings: tuple[str, ...], rng: np.random.Generator) -> pl.DataFrame:
+    """Return rows of lab.updates of a trial whose reward rises and whose entropy falls."""
+    n_updates = 24
+    t = np.arange(n_updates)
+    noise = rng.standard_normal((len(trainings), 2, n_updates)) * 0.05
+    level = rng.normal(0.0, 0.05)
+    frames = [
+        pl.DataFrame(
+            {
+                "study": study,
+                "trial": trial,
+                "training": training,
+                "update": t + 1,
+                "n_env_steps": 16_384,
+                "duration_s": 0.4,
+                "steps_per_s": 40_960.0,
+                "gain": 0.2 * (1 - np.exp(-t / 8)) + level + noise[k, 0],
+                "turnover_cost": -0.05 * np.exp(-t / 8),
+                "concentration": -0.01,
+                "cash_shortfall": 0.0,
+                "time_decay": -0.004,
+                "variance": -0.03,
+                "policy_loss": -0.01 + noise[k, 1] / 9,
+                "value_loss": 0.5 * np.exp(-t / 6) + 0.1,
+                "entropy": 9.0 - 0.1 * t,
+                "kl": 0.012 + 0.1 * np.abs(noise[k, 0]),
+                "clip_frac": 0.11 + noise[k, 1],
+                "explained_variance": 0.6 - 3 * np.exp(-t / 4) + noise[k, 0],
+                "grad_norm": 0.8 + np.abs(noise[k, 1]),
+                "n_epochs": 4.0,
+                "exposure_frac": 0.5 + noise[k, 1],
+                "turnover_frac": 0.02 * np.exp(-t / 12) + 0.004,
+                "saturation_frac": 0.05 + 0.004 * t,
+                "action_spread": 0.02 + 0.01 * t,
+            }
+        )
+        for k, training in enumerate(trainings)
+    ]
+    parts = ("gain", "turnover_cost", "concentration", "cash_shortfall", "time_decay", "variance")
+    return pl.concat(frames).with_columns(reward_mean=pl.sum_horizontal(parts))
 
 
 def evaluation(study: str, trial: int, subject: str, scope: str, fold: int, sharpe: float) -> dict[str, Any]:
@@ -166,6 +210,7 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     evaluations.append(evaluation(STUDY, 3, "agent", "paper", 0, 1.42))
     for i, name in enumerate(BASELINES):
         evaluations.append(evaluation(STUDY, -1, name, "paper", 0, 0.9 - 0.35 * i))
+    trainings = {"complete": ("fold-0", "fold-1", "final"), "pruned": ("fold-0",), "failed": ("fold-0", "fold-1")}
     choice = {"study": SEARCH, "interval": "1h", "lookback": 24, "score": 0.61, "n_trials": 2}
     studies = [
         _study(SEARCH, "timeframe", "complete", 8),
@@ -175,6 +220,7 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
         "lab.studies": pl.DataFrame(studies, infer_schema_length=None),
         "lab.trials": pl.DataFrame(trials, infer_schema_length=None),
         "lab.evaluations": pl.DataFrame(evaluations),
+        "lab.updates": pl.concat([updates(STUDY, t, trainings[states[t]], rng) for t in range(24)]),
         "lab.timeframe_choices": pl.DataFrame([{**choice, "decided_at_utc": NOW - timedelta(days=6)}]),
     }
 

@@ -29,6 +29,7 @@ PLOTS: Mapping[str, tuple[Callable[..., Figure], str]] = {
     "timeframes": (plots.timeframes, "select * from lab.timeframes"),
     "progress": (plots.progress, "select * from lab.trials where study like 'training%'"),
     "leaderboard": (plots.leaderboard, "select * from lab.leaderboard"),
+    "learning": (plots.learning, "select * from lab.learning_curves"),
     "ladder": (partial(plots.ladder, streak=5), "select * from arena.ladder"),
     "equity": (plots.equity, "select * from desk.equity"),
     "drawdown": (plots.drawdown, "select * from desk.equity join desk.accounts using (study, trial)"),
@@ -164,6 +165,26 @@ def test_a_hundred_symbols_over_five_years_fit_on_a_page_and_into_metadata() -> 
     assert figure.get_figheight() < 16
     assert len(figure.axes[0].get_yticklabels()) == 100
     assert len(plots.markdown(figure, "coverage")) <= 60_000
+
+
+def test_learning_curves_have_a_band_a_median_and_the_best_trial() -> None:
+    rows = [
+        ("s", "entropy", 1, 3, 1.0, 2.0, 3.0, 7, 2.5),
+        ("s", "entropy", 2, 2, 1.0, 1.5, 2.0, 7, None),
+        ("s", "explained_variance", 1, 3, -90.0, -9.0, 0.5, 7, 0.1),
+    ]
+    names = ("study", "figure", "update", "n_trials", "low", "median", "high", "best_trial", "best")
+    curves = pl.DataFrame(rows, names, orient="row")
+    figure = plots.learning(curves, simulated=False)
+    panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
+    median, best = panels["entropy, nats"].lines
+    np.testing.assert_array_equal(median.get_ydata(), [2.0, 1.5])
+    np.testing.assert_array_equal(best.get_ydata(), [2.5, np.nan])
+    assert len(panels) == 16 and len(panels["entropy, nats"].collections) == 1
+    assert panels["explained variance"].get_ylim()[0] == -1.0
+    assert "best trial (7)" in words(figure) and "3 trials" in words(figure)
+    nobody = curves.with_columns(best_trial=pl.lit(None, pl.Int64), best=pl.lit(None, pl.Float64))
+    assert "best trial" not in words(plots.learning(nobody, simulated=False))
 
 
 def test_the_winning_pair_is_framed_and_a_failed_one_says_so() -> None:

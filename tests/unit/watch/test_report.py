@@ -16,7 +16,7 @@ from cappuccino.settings import Settings, load
 from cappuccino.store.models import build
 from cappuccino.store.schema import Schema
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.watch.report import desk, read_frames, record, render, write_report
+from cappuccino.watch.report import desk, lab, read_frames, record, render, write_report
 from cappuccino.watch.report.frames import QUERIES, closes_interval
 from cappuccino.watch.report.glossary import GLOSSARY
 from cappuccino.watch.report.page import cell, grid
@@ -80,7 +80,7 @@ def test_every_tag_is_closed_and_every_link_has_a_target(busy_page: Page, busy_h
 def test_pictures_come_in_a_light_and_a_dark_dress(busy_html: str) -> None:
     light = re.findall(r'<img [^>]*src="(data:[^"]+)"', busy_html)
     dark = re.findall(r'<source media="\(prefers-color-scheme: dark\)" srcset="(data:[^"]+)"', busy_html)
-    assert len(light) == len(dark) == 10
+    assert len(light) == len(dark) == 11
     assert not set(light) & set(dark)
 
 
@@ -118,12 +118,23 @@ def test_the_page_tells_stages_verdicts_matches_and_checks(busy_page: Page) -> N
         "1 wait, 15 are eliminated for good, 3 left by promotion or retirement.",
         "15 matches, the newest first",
         "1h bars with a lookback of 24 won; training uses them.",
+        "3 of 24 trials collapsed on validation bars: 1 never traded, 2 wanted the same on every bar.",
         "0 checks fail and block what follows, 1 warn.",
         "UNI/USD: hole of 2 bars (2.0 h) after 2025-05-09 03:00 UTC",
         "last absent",
         "arena.streak",
     ):
         assert said in busy_page.text
+
+
+def test_collapsed_trials_stand_out_among_those_that_learned(busy_warehouse: Warehouse, settings: Settings) -> None:
+    frames = read_frames(busy_warehouse, settings)
+    table = lab.learning(frames, simulated=True).grids[0]
+    rows = (*table.rows, *table.folded)
+    assert [rows[i][0].text for i in sorted(table.marked)] == ["14", "5", "9"]
+    decided = frames["figures"].with_columns(collapsed=pl.lit(None, pl.String))
+    sentences = lab.learning({**frames, "figures": decided}, simulated=True).sentences
+    assert sentences[0].startswith("No policy has collapsed")
 
 
 def test_the_first_day_s_page_says_honestly_what_is_missing(
@@ -156,7 +167,7 @@ def test_no_single_empty_table_breaks_a_section(busy_warehouse: Warehouse, setti
 
     n_tried = 0
     for _, frames in partly_empty(busy_warehouse, settings):
-        assert len(list(sections(frames, settings))) == 12
+        assert len(list(sections(frames, settings))) == 13
         assert list(tiles(frames, NOW))
         n_tried += 1
     assert n_tried == len(read_frames(busy_warehouse, settings))
