@@ -70,7 +70,7 @@ class Watch:
             figures = self.learn(learning, *others)
         n_done = len(self.updates) + 1
         train_s = time.perf_counter() - self.started_s - self.looking_s
-        n_steps = n_done * runner.env_steps_of_update(self.task.hyper, self.task.budget)
+        n_steps = n_done * runner.env_steps_of_update(self.task.budget)
         self.updates.append({"n_steps": n_steps, "train_s": train_s, "n_epochs": figures.n_epochs})
         every = self.task.evaluate_every_updates
         if every and (n_done % every == 0 or n_done == self.task.budget.updates):
@@ -116,7 +116,7 @@ def train(task: OwnTask) -> dict[str, Any]:
     )
     content = watch.content()
     if task.counts_products:
-        content["products"] = product_figures(watch.products, runner.env_steps_of_update(task.hyper, task.budget))
+        content["products"] = product_figures(watch.products, runner.env_steps_of_update(task.budget))
     return content
 
 

@@ -106,22 +106,34 @@ def advance(bar: Tensor, bars_left: Tensor, params: Params) -> tuple[Tensor, Ten
     return bar, bars_left, (bars_left <= 0) | (bar > params.last_bar)
 
 
-def reset(generator: Generator, bar: Tensor, bars_left: Tensor, market: MarketArrays, params: Params) -> State:
-    """Return fresh accounts on `bar` (N,): about half flat, half with random positions inside the cap."""
-    accounts = _random_accounts(generator, market.close_usd[bar], params)
-    return State(accounts, bar, bars_left, accounts.value(market.close_usd[bar]))
+@dataclass(frozen=True)
+class Fresh:
+    """Where N accounts start, and the luck that decides what they start with; on the market's device."""
+
+    bar: Tensor
+    """(N,) int64."""
+    bars_left: Tensor
+    """(N,) int64."""
+    draws: Tensor
+    """(N, 2 A + 2) uniform on [0, 1), float64."""
 
 
-def restart(
-    generator: Generator,
-    ended: Tensor,
-    fresh: tuple[Tensor, Tensor],
-    state: State,
-    market: MarketArrays,
-    params: Params,
-) -> State:
-    """Return `state` with fresh accounts where `ended` (N,), on the places `fresh`: bar, bars left."""
-    new = reset(generator, *fresh, market, params)
+def draw_fresh(generator: Generator, bar: Tensor, bars_left: Tensor, market: MarketArrays) -> Fresh:
+    """Return N fresh starts; drawn on the CPU, so that every device draws alike."""
+    draws = torch.rand(len(bar), 2 * market.n_assets + 2, generator=generator, dtype=torch.float64)
+    return Fresh(*(tensor.to(market.close_usd.device) for tensor in (bar, bars_left, draws)))
+
+
+def reset(fresh: Fresh, market: MarketArrays, params: Params) -> State:
+    """Return fresh accounts: about half flat, half with random positions inside the cap."""
+    mark_usd = market.close_usd[fresh.bar]
+    accounts = _random_accounts(fresh.draws, mark_usd, params)
+    return State(accounts, fresh.bar, fresh.bars_left, accounts.value(mark_usd))
+
+
+def restart(ended: Tensor, fresh: Fresh, state: State, market: MarketArrays, params: Params) -> State:
+    """Return `state` with fresh accounts where `ended` (N,)."""
+    new = reset(fresh, market, params)
     return State(
         new.accounts.where(ended, state.accounts),
         torch.where(ended, new.bar, state.bar),
@@ -187,10 +199,9 @@ def _straight(soft: Tensor, true: Tensor) -> Tensor:
     return soft + (true - soft).detach() if soft.requires_grad else true
 
 
-def _random_accounts(generator: Generator, mark_usd: Tensor, params: Params) -> Accounts:
+def _random_accounts(draws: Tensor, mark_usd: Tensor, params: Params) -> Accounts:
     """Return accounts worth `params.cash_usd` at `mark_usd` (N, A)."""
     n, n_assets = mark_usd.shape
-    draws = torch.rand(n, 2 * n_assets + 2, generator=generator, dtype=torch.float64).to(mark_usd.device)
     invested = draws[:, 0] < 0.5
     share = draws[:, 2 : 2 + n_assets]
     share = share * (draws[:, 1:2] / share.sum(dim=1, keepdim=True))

@@ -14,15 +14,13 @@ from torch import Tensor
 from cappuccino.env import environment
 from cappuccino.env.environment import Params
 from cappuccino.env.market import MarketArrays
-from cappuccino.rl.exploration import held_noise
 from cappuccino.rl.figures import Figures
 from cappuccino.rl.gae import advantages
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget, Learning, descend, require_finite
 from cappuccino.rl.losses import gaussian_entropy, value_loss
 from cappuccino.rl.model import Policy
-from cappuccino.rl.places import Itinerary, plan, sights
-from cappuccino.rl.rollout import Behaviour, look, places_of, restarted
+from cappuccino.rl.rollout import Behaviour, Route, go_on, look, route
 
 SEGMENT = 16
 """Bars that gradients flow through; longer ones explode through the stops, shorter ones lean on the critic."""
@@ -34,18 +32,16 @@ STEP_KL = 0.1
 
 
 def learn(learning: Learning, market: MarketArrays, params: Params, hyper: Hyper, budget: Budget) -> Figures:
-    """Trade `hyper.epochs` rollouts in segments, with one optimiser step each; raises TrainingError on divergence."""
+    """Trade one rollout in segments, with one optimiser step each; raises TrainingDiverged on divergence."""
     behaviour = Behaviour()
     steps = [
-        _segment(learning, market, params, hyper, budget, n_bars, behaviour)
-        for _ in range(hyper.epochs)
-        for n_bars in _lengths(budget.horizon)
+        _segment(learning, market, params, hyper, budget, n_bars, behaviour) for n_bars in _lengths(budget.horizon)
     ]
     names = ("policy_loss", "value_loss", "grad_norm", "explained_variance", "kl")
     figures = dict(zip(names, torch.stack(steps).mean(dim=0).tolist(), strict=True))
     require_finite(figures, hyper)
     entropy = float(gaussian_entropy(learning.policy.log_std.detach()))
-    return Figures(**behaviour.read(), **figures, entropy=entropy, clip_frac=0.0, n_epochs=hyper.epochs)
+    return Figures(**behaviour.read(), **figures, entropy=entropy, clip_frac=0.0, n_epochs=1.0)
 
 
 def _lengths(horizon: int) -> list[int]:
@@ -90,8 +86,8 @@ def _segment(
     Returns policy loss, value loss, gradient norm, explained variance and KL, (5,).
     """
     learning.state = replace(learning.state, accounts=learning.state.accounts.detach())
-    way = plan(learning.generator, *places_of(learning.state, budget.n_accounts), n_bars, params)
-    traded = trade(learning, market, params, budget, way, behaviour)
+    way = route(learning.policy, learning.state, market, params, budget.n_accounts, n_bars, learning.generator)
+    traded = trade(learning, market, params, way, behaviour)
     actor = -_discounted(traded, hyper.discount).mean()
     target = _targets(traded, hyper)
     critic = value_loss(traded.value, target)
@@ -105,35 +101,35 @@ def _segment(
     return torch.stack([actor.detach(), critic.detach(), norm, 1.0 - unexplained, kl])
 
 
-def trade(
-    learning: Learning, market: MarketArrays, params: Params, budget: Budget, way: Itinerary, behaviour: Behaviour
-) -> Segment:
-    """Go `way` with the policy, its learning's state too; each distinct bar is encoded once."""
-    policy, state, n_bars = learning.policy, learning.state, len(way.bars)
-    shape = (way.bars.shape[1], budget.n_accounts, market.n_assets)
-    sight = sights(policy, market, way)
+def trade(learning: Learning, market: MarketArrays, params: Params, route: Route, behaviour: Behaviour) -> Segment:
+    """Go `route` with the policy, its learning's state too; each distinct bar is encoded once.
+
+    Between the first step and the last, nothing is read back from the device.
+    """
+    policy, state, sight = learning.policy, learning.state, route.sights
+    n_bars, *shape, n_assets = route.noise.shape
     code = policy.encode_market(sight.seen)
-    noise = held_noise(learning.generator, n_bars, shape).to(code.device)
     account, means, rows = list[Tensor](), list[Tensor](), list[tuple[Tensor, ...]]()
     for t in range(n_bars):
         # Read without gradients: the loop of reading and trading would multiply them.
         seen = look(state, market).detach()
-        mean = policy.steer(code[sight.at[t]], seen.reshape(*shape[:2], -1))
-        action = mean + NOISE * torch.exp(policy.log_std) * noise[t]
+        mean = policy.steer(code[sight.at[t]], seen.reshape(*shape, -1))
+        action = mean + NOISE * torch.exp(policy.log_std) * route.noise[t]
         state, done = environment.smooth_step(state, action.flatten(0, 1), market, params)
-        behaviour.note(mean, action, seen, done, market.n_assets)
+        behaviour.note(mean, action, seen, done, n_assets)
         account.append(seen)
         means.append(mean)
         is_last = t == n_bars - 1
-        if way.is_cut[t] or is_last:
-            after = look(state, market).reshape(*shape[:2], -1)
+        fresh = route.fresh[t]
+        if fresh is not None or is_last:
+            after = look(state, market).reshape(*shape, -1)
             bootstrap = _judge_frozen(policy, code[sight.after[t]].detach(), after).flatten()
         else:
             bootstrap = torch.zeros_like(done.reward, dtype=torch.float32)
         ends = done.truncated | (is_last & ~done.terminated)
         rows.append((done.reward.to(torch.float32), bootstrap, done.terminated, ends))
-        if way.is_cut[t]:
-            state = restarted(learning.generator, t, way, state, done, market, params)
+        if fresh is not None:
+            state = go_on(state, done, fresh, market, params)
     learning.state = state
     seen, mean = torch.cat(account).reshape(n_bars * shape[0], shape[1], -1), torch.cat(means)
     value = policy.judge(code[sight.at.flatten()], seen)

@@ -43,7 +43,7 @@ class Hyper:
     batch_size: int = 2048
     """Transitions of a minibatch; all accounts on a bar stay together."""
     epochs: int = 4
-    """ppo: passes over a rollout, fewer when the policy has moved far; apg: rollouts of an update."""
+    """ppo: passes over a rollout, fewer when the policy has moved far; apg looks at each once."""
     max_kl: float = 0.03
     """ppo: an epoch that moved the policy further than this is the update's last. Not searched."""
     gae_lambda: float = 0.9

@@ -15,7 +15,7 @@ from cappuccino.rl.gae import advantages, without_common_luck
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget, Learning, descend, require_finite
 from cappuccino.rl.losses import approximate_kl, clipped_surrogate_loss, gaussian_entropy, value_loss
-from cappuccino.rl.rollout import Rollout, collect
+from cappuccino.rl.rollout import Rollout, follow, route
 
 CLIP = 0.2
 VALUE_WEIGHT = 0.5
@@ -46,15 +46,9 @@ class Cells:
 
 def learn(learning: Learning, market: MarketArrays, params: Params, hyper: Hyper, budget: Budget) -> Figures:
     """Trade one rollout and improve the policy by it; raises TrainingError when training diverged."""
-    learning.state, rollout, behaviour = collect(
-        learning.policy,
-        learning.state,
-        market,
-        params,
-        n_accounts=budget.n_accounts,
-        horizon=budget.horizon,
-        generator=learning.generator,
-    )
+    policy, state, random = learning.policy, learning.state, learning.generator
+    way = route(policy, state, market, params, budget.n_accounts, budget.horizon, random)
+    learning.state, rollout, behaviour = follow(policy, state, market, params, way)
     return Figures(**behaviour.read(), **update(learning, rollout, hyper))
 
 

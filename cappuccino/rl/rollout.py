@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from cappuccino.env import environment
-from cappuccino.env.environment import Params, State, Transition
+from cappuccino.env.environment import Fresh, Params, State, Transition, draw_fresh, restart
 from cappuccino.env.market import MarketArrays
 from cappuccino.env.observation import account_features
 from cappuccino.env.reward import RewardParts
 from cappuccino.rl.exploration import held_noise
 from cappuccino.rl.model import Policy
-from cappuccino.rl.places import Itinerary, plan, sights
+from cappuccino.rl.places import Sights, plan, sights
 
 ENCODE_BARS = 512
 """Bars that are encoded at once without gradients; bounds the memory of the layers."""
@@ -87,50 +87,58 @@ def look(state: State, market: MarketArrays) -> Tensor:
     return account_features(state.accounts, market.close_usd[state.bar], now_us)
 
 
-def places_of(state: State, n_accounts: int) -> tuple[Tensor, Tensor]:
-    """Return bar and bars left of each place, (G,) each, on the CPU."""
-    return state.bar[::n_accounts].cpu(), state.bars_left[::n_accounts].cpu()
+@dataclass(frozen=True)
+class Route:
+    """All that is drawn and looked up before the first step of a rollout, on the market's device."""
+
+    sights: Sights
+    noise: Tensor
+    """(T, G, M, A) standard normal."""
+    fresh: tuple[Fresh | None, ...]
+    """For each step at which a place is cut, how accounts that ended there start again."""
 
 
-def restarted(
-    generator: Generator, t: int, way: Itinerary, state: State, done: Transition, market: MarketArrays, params: Params
-) -> State:
-    """Return `state` with fresh accounts where step `t` of `way` ended an episode.
+def route(
+    policy: Policy, state: State, market: MarketArrays, params: Params, n_accounts: int, horizon: int, random: Generator
+) -> Route:
+    """Return the route of `horizon` steps from `state`; raises DataError when a window is not complete."""
+    bar, bars_left = (place[::n_accounts].cpu() for place in (state.bar, state.bars_left))
+    way = plan(random, bar, bars_left, horizon, params)
+    noise = held_noise(random, horizon, (len(bar), n_accounts, market.n_assets))
+    fresh = tuple(
+        draw_fresh(random, bar.repeat_interleave(n_accounts), left.repeat_interleave(n_accounts), market)
+        if is_cut
+        else None
+        for bar, left, is_cut in zip(way.next_bars, way.next_bars_left, way.is_cut, strict=True)
+    )
+    return Route(sights(policy, market, way), noise.to(market.close_usd.device), fresh)
+
+
+def go_on(state: State, done: Transition, fresh: Fresh, market: MarketArrays, params: Params) -> State:
+    """Return `state` with fresh accounts where the step ended an episode.
 
     A ruined account starts anew when a place is next cut; until then each of its steps is an end of its own.
     """
-    device, n_accounts = market.close_usd.device, len(state.bar) // way.bars.shape[1]
-    places = (way.next_bars[t], way.next_bars_left[t])
-    bar, left = (place.to(device).repeat_interleave(n_accounts) for place in places)
-    return environment.restart(generator, done.terminated | done.truncated, (bar, left), state, market, params)
+    return restart(done.terminated | done.truncated, fresh, state, market, params)
 
 
 @torch.no_grad()
-def collect(
-    policy: Policy,
-    state: State,
-    market: MarketArrays,
-    params: Params,
-    *,
-    n_accounts: int,
-    horizon: int,
-    generator: Generator,
+def follow(
+    policy: Policy, state: State, market: MarketArrays, params: Params, route: Route
 ) -> tuple[State, Rollout, Behaviour]:
-    """Return the state after `horizon` steps, the steps, and how the policy behaved.
+    """Return the state after all steps of `route`, the steps, and how the policy behaved.
 
     Each distinct bar is encoded once for all accounts on it; a step then runs only the heads. Between the first step
     and the last, nothing is read back from the device.
     """
-    way = plan(generator, *places_of(state, n_accounts), horizon, params)
-    sight = sights(policy, market, way)
+    sight = route.sights
+    n_steps, n_places, n_accounts, n_assets = route.noise.shape
     code = torch.cat([policy.encode_market(chunk) for chunk in torch.split(sight.seen, ENCODE_BARS)])
-    n_places, n_assets = way.bars.shape[1], market.n_assets
-    noise = held_noise(generator, horizon, (n_places, n_accounts, n_assets)).to(code.device)
     behaviour, rows = Behaviour(), list[tuple[Tensor, ...]]()
     seen = look(state, market)
     output = policy.act(code[sight.at[0]], seen.reshape(n_places, n_accounts, -1))
-    for t in range(horizon):
-        action = output.explore(noise[t])
+    for t in range(n_steps):
+        action = output.explore(route.noise[t])
         acted = (seen, action.flatten(0, 1), output.log_prob(action).flatten(), output.value.flatten())
         state, done = environment.step(state, acted[1].clamp(-1.0, 1.0), market, params)
         behaviour.note(output.mean, action, seen, done, n_assets)
@@ -138,8 +146,9 @@ def collect(
         output = policy.act(code[sight.after[t]], seen.reshape(n_places, n_accounts, -1))
         judged = (output.value.flatten(), done.reward.to(torch.float32), done.terminated, done.truncated)
         rows.append(acted + judged)
-        if way.is_cut[t]:
-            state = restarted(generator, t, way, state, done, market, params)
+        fresh = route.fresh[t]
+        if fresh is not None:
+            state = go_on(state, done, fresh, market, params)
             seen = look(state, market)
             output = policy.act(code[sight.restart[t]], seen.reshape(n_places, n_accounts, -1))
     return state, Rollout(sight.seen, sight.at, *map(torch.stack, zip(*rows, strict=True))), behaviour

@@ -116,8 +116,9 @@ def _start(
     policy = Policy(shape, generator, compute.products).to(compute.device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=hyper.learning_rate, fused=True)
     places = environment.draw_places(generator, budget.n_groups, params)
-    bar, bars_left = (place.repeat_interleave(budget.n_accounts).to(compute.device) for place in places)
-    return Learning(policy, optimizer, generator, environment.reset(generator, bar, bars_left, market, params))
+    bar, bars_left = (place.repeat_interleave(budget.n_accounts) for place in places)
+    fresh = environment.draw_fresh(generator, bar, bars_left, market)
+    return Learning(policy, optimizer, generator, environment.reset(fresh, market, params))
 
 
 def _one_update(
@@ -128,13 +129,12 @@ def _one_update(
     for group in learning.optimizer.param_groups:
         group["lr"] = rate
     figures = LEARNERS[hyper.learner](learning, market, params, hyper, budget)
-    return Progress(n_done + 1, figures, env_steps_of_update(hyper, budget), time.monotonic() - started_s)
+    return Progress(n_done + 1, figures, env_steps_of_update(budget), time.monotonic() - started_s)
 
 
-def env_steps_of_update(hyper: Hyper, budget: Budget) -> int:
+def env_steps_of_update(budget: Budget) -> int:
     """Return the steps of all accounts in one update."""
-    n_rollouts = hyper.epochs if hyper.learner == "apg" else 1
-    return n_rollouts * budget.horizon * budget.n_groups * budget.n_accounts
+    return budget.horizon * budget.n_groups * budget.n_accounts
 
 
 def _saved(learning: Learning, progress: list[Progress]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def env_steps(task: TrialTask) -> int:
     """Return the environment steps of a complete trial."""
     budget = task.budget
     n_trainings = task.n_folds + int(task.keeps_model)
-    return n_trainings * budget.updates * env_steps_of_update(task.hyper, budget)
+    return n_trainings * budget.updates * env_steps_of_update(budget)
 
 
 def agent_rows(plan: StudyPlan, trial: int, result: TrialResult) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def params(first: int = 4, stop: int = 40, episode_bars: int = 1000) -> Params:
 
 def fresh(n: int, market: MarketArrays, chosen: Params, bar: int, bars_left: int = 1000) -> State:
     places = (torch.full((n,), bar), torch.full((n,), bars_left))
-    return environment.reset(torch.Generator().manual_seed(5), *places, market, chosen)
+    return environment.reset(environment.draw_fresh(torch.Generator().manual_seed(5), *places, market), market, chosen)
 
 
 @given(st.integers(0, 10_000))
@@ -57,7 +57,8 @@ def test_many_accounts_do_what_each_does_alone_in_the_portfolio_engine(seed: int
     market, chosen = wild_market(seed=seed), params()
     generator = torch.Generator().manual_seed(seed)
     bar = torch.randint(4, 25, (6,), generator=generator)  # every account at another place
-    state = environment.reset(generator, bar, torch.full((6,), 1000), market, chosen)
+    places = environment.draw_fresh(generator, bar, torch.full((6,), 1000), market)
+    state = environment.reset(places, market, chosen)
     alone = [state.accounts.select([n]) for n in range(6)]
     for _ in range(10):
         action = torch.rand(6, 3, generator=generator) * 2 - 1
@@ -147,7 +148,8 @@ def test_only_ended_accounts_start_again() -> None:
     state, _ = environment.step(state, torch.ones(3, 3), market, chosen)
     ended = torch.tensor([False, True, False])
     places = (torch.tensor([20, 20, 20]), torch.tensor([7, 7, 7]))
-    after = environment.restart(torch.Generator().manual_seed(1), ended, places, state, market, chosen)
+    fresh_ones = environment.draw_fresh(torch.Generator().manual_seed(1), *places, market)
+    after = environment.restart(ended, fresh_ones, state, market, chosen)
     assert after.bar.tolist() == [9, 20, 9]
     assert after.bars_left.tolist() == [999, 7, 999]
     assert torch.equal(after.accounts.units[[0, 2]], state.accounts.units[[0, 2]])

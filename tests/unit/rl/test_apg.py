@@ -18,8 +18,7 @@ from cappuccino.rl import apg
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget, Learning
 from cappuccino.rl.model import Policy
-from cappuccino.rl.places import plan
-from cappuccino.rl.rollout import Behaviour, places_of
+from cappuccino.rl.rollout import Behaviour, route
 from cappuccino.rl.runner import policy_shape
 
 LOOKBACK, G, M = 4, 6, 5
@@ -33,7 +32,7 @@ def scene(market: MarketArrays, rules: Rules, hyper: Hyper = HYPER) -> tuple[Lea
     generator = torch.Generator().manual_seed(0)
     policy = Policy(policy_shape(3, 3, LOOKBACK, hyper), generator)
     bar, left = (p.repeat_interleave(M) for p in environment.draw_places(generator, G, params))
-    state = environment.reset(generator, bar, left, market, params)
+    state = environment.reset(environment.draw_fresh(generator, bar, left, market), market, params)
     return Learning(policy, torch.optim.SGD(policy.parameters(), lr=0.0), generator, state), params
 
 
@@ -97,8 +96,8 @@ def test_the_critic_at_the_end_is_not_talked_up(make_market: Make, rules: Rules)
     """The actor's objective has gradients to the policy's mean, and none to the critic's own weights."""
     market = make_market(160)
     learning, params = scene(market, rules)
-    way = plan(learning.generator, *places_of(learning.state, M), 8, params)
-    traded = apg.trade(learning, market, params, BUDGET, way, Behaviour())
+    way = route(learning.policy, learning.state, market, params, M, 8, learning.generator)
+    traded = apg.trade(learning, market, params, way, Behaviour())
     traded.bootstrap.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     assert learning.policy.critic_out.weight.grad is None
     assert learning.policy.actor_out.weight.grad is not None

@@ -148,7 +148,7 @@ def always(weight: float) -> Policy:
 
 @pytest.mark.parametrize(
     ("hyper", "updates", "n_accounts"),
-    [(Hyper(width=32), 16, 16), (Hyper(learner="apg", width=32, learning_rate=2e-3), 8, 8)],
+    [(Hyper(width=32), 16, 16), (Hyper(learner="apg", width=32, learning_rate=2e-3), 32, 8)],
 )
 def test_an_obvious_pattern_is_learned(
     make_market: Make, rules: Rules, hyper: Hyper, updates: int, n_accounts: int
