@@ -51,10 +51,10 @@ NARROW = replace(HYPER, epochs=10, max_kl=math.inf, batch_size=8192)
 """The network of our defaults."""
 MANY = Budget(updates=4, n_groups=8, n_accounts=256, horizon=32)
 QUALITY = {
-    "ppo": (replace(HYPER, batch_size=2048), Budget(updates=120, n_groups=16, n_accounts=32, horizon=32)),
+    "ppo": (replace(HYPER, batch_size=2048), Budget(updates=60, n_groups=16, n_accounts=32, horizon=32)),
     "apg": (
-        replace(HYPER, learner="apg", epochs=2),
-        Budget(updates=120, n_groups=32, n_accounts=8, horizon=32),
+        replace(HYPER, learner="apg"),
+        Budget(updates=60, n_groups=32, n_accounts=8, horizon=32),
     ),
 }
 """What stands against Stable-Baselines3 for the score."""

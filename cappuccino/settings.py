@@ -193,8 +193,8 @@ class TimeframeSettings(Group):
     """Bars that an agent sees, crossed with the intervals."""
     trials: int = Field(60, ge=0, le=100)
     """Cheap trials in all."""
-    updates: int = Field(20, ge=1)
-    """PPO updates of a cheap trial's training."""
+    updates: int = Field(12, ge=1)
+    """Updates of a cheap trial's training."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -225,8 +225,8 @@ class TrainingSettings(Group):
     """Where trials compute; `auto` = on CUDA when there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Factors of large matrix products in training; `auto` = bfloat16 where the hardware multiplies it."""
-    updates: int = Field(60, ge=1)
-    """Updates of one training."""
+    updates: int = Field(40, ge=1)
+    """Updates of one training; on real bars, more made agents worse (docs/learners.md)."""
     n_groups: int = Field(16, ge=1)
     """Places in history that a rollout starts from."""
     n_accounts: int = Field(8, ge=1)
