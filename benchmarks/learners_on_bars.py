@@ -5,9 +5,9 @@
     sizes      places, accounts, bars and epochs of an update, at equal CPU time
     networks   view, width and joint layers, at equal CPU time
 
-Run with `python benchmarks/learners_on_bars.py [--only PART] [--interval 1h] [--market NAME] [--seconds 12] [--seeds 4]`,
-the market one of real, simulated and planted (that of bench_learner.py, 60 days held out, no rules). Real bars are
-those of `--bars`, a Parquet file; without the file, the simulated market stands in and the output says so. Every
+Run with `python benchmarks/learners_on_bars.py [--only PART] [--interval 1h] [--market NAME] [--seconds 12] [--seeds
+4]`, the market one of real, simulated and planted (that of bench_learner.py, 60 days held out, no rules). Real bars
+are those of `--bars`, a Parquet file; without the file, the simulated market stands in and the output says so. Every
 training has one thread, and ends after as many updates as fit the CPU seconds. Without arguments it takes hours. Rows
 are also written to `benchmarks/results/`.
 

@@ -72,6 +72,7 @@ def test_bars_are_fetched_checked_and_derived_and_only_new_ones_the_next_time(ba
     assert news == (3 * (96 + 5), 3 * 96, 0), "the new day, and five bars that may have been unfinished"
 
 
+@pytest.mark.parametrize("bars", ["alpaca"], indirect=True)
 def test_a_venue_that_fails_in_the_middle_costs_nothing_that_was_there_and_its_failures_are_kept(
     bars, exchange, tmp_path
 ):
@@ -89,6 +90,7 @@ def test_a_venue_that_fails_in_the_middle_costs_nothing_that_was_there_and_its_f
     assert_frame_equal(warehouse.query(STORED), exchange.truth(SYMBOLS, Interval.M15, START, START + 2 * DAY))
 
 
+@pytest.mark.parametrize("bars", ["coinbase"], indirect=True)
 def test_refetching_replaces_what_the_venue_has_corrected_and_says_how_much(bars, exchange, tmp_path):
     assert bars("sync", "--from", "2024-03-01", "--to", "2024-03-03").exit_code == 0
     noon = START + timedelta(hours=12)
@@ -105,6 +107,7 @@ def test_refetching_replaces_what_the_venue_has_corrected_and_says_how_much(bars
     assert warehouse.query("select sum(changed_bars)::int from ops.syncs").item() == 3
 
 
+@pytest.mark.parametrize("bars", ["alpaca"], indirect=True)
 def test_holes_show_in_coverage_and_quality(bars, exchange):
     exchange.edit = lambda rows: [
         row for row in rows if not (row.symbol == "ETH/USD" and row.opened_at == START + timedelta(hours=5))

@@ -31,7 +31,7 @@ def look(life, cappuccino):
 def test_stages_show_every_model_with_its_reason(look, life, production):
     assert "Stages" in look("stages")
     rows = json.loads(look("stages", "--json"))
-    assert len(rows) == 6
+    assert len(rows) == 5
     assert {"model", "stage", "since_utc", "reason"} == set(rows[0])
     assert sum(row["stage"] == "production" for row in rows) == 1
     (only,) = json.loads(look("stages", "--stage", "production", "--json"))
@@ -153,7 +153,7 @@ def test_the_printed_configuration_is_a_file_that_gives_the_same(life, look, tmp
     text = look("config")
     file = tmp_path / "printed.toml"
     file.write_text(text)
-    assert tomllib.loads(text)["arena"]["streak"] == 2
+    assert tomllib.loads(text)["arena"]["streak"] == 1
     assert load(file) == life.settings
     assert json.loads(look("config", "--json")) == life.settings.model_dump(mode="json")
 

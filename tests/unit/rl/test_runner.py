@@ -77,7 +77,7 @@ def test_bars_after_the_training_range_change_nothing(make_market: Make, rules: 
     assert torch.equal(*map(weights, trained))
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
+@pytest.mark.parametrize("killed_after", [1, 2, 3])  # before, at and after a checkpoint
 @pytest.mark.parametrize("hyper", LEARNERS)
 def test_a_killed_training_goes_on_bit_for_bit(
     make_market: Make, rules: Rules, tmp_path: Path, hyper: Hyper, killed_after: int

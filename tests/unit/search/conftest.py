@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,6 @@ from cappuccino.store import models
 from cappuccino.store.schema import Schema
 from cappuccino.store.warehouse import Warehouse
 from tests.unit.search.fakes import NOW, plan, settings_in
-from tests.unit.search.ray_fakes import SmallCluster
 
 SQL = Path(__file__).parents[3] / "sql"
 LATER = NOW + timedelta(days=2)
@@ -77,14 +76,3 @@ def make_task(tmp_path: Path) -> MakeTask:
         return replace(task, arrays=tmp_path / "arrays", data_fingerprint=wanted, keeps_model=False)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[SmallCluster]:
-    """A Ray cluster of one node; whoever adds another one kills it."""
-    pytest.importorskip("ray", reason="Ray is not installed; it is the extra `ray` of pyproject.toml")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        with SmallCluster() as started:
-            yield started

@@ -21,8 +21,6 @@ from cappuccino.search.diary import Diary
 from cappuccino.search.trial import TrialResult, TrialTask
 from tests.unit.search.fakes import behave, trial_result
 from tests.unit.search.pool_talk import descendants
-from tests.unit.small_lab import save_model
-from tests.unit.small_market import END
 
 PROJECT = Path(__file__).parents[3]
 # By Ray's own numbers the death of a node is noticed after half a minute.
@@ -43,7 +41,7 @@ class SmallCluster:
         # Not below pytest's folder: the sockets in it would get too long a name.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self._cluster = Cluster(shutdown_at_exit=False)
-        self.add_node(include_dashboard=False, _system_config=QUICK)
+        self.add_node(include_dashboard=False, no_monitor=True, include_log_monitor=False, _system_config=QUICK)
         self.address: str = self._cluster.address
 
     def __enter__(self) -> SmallCluster:
@@ -79,12 +77,19 @@ def act(task: TrialTask, report: Callable[[int, float], None], diary: Diary) -> 
     if wanted == "tell":
         return _tell(task, report, Path(argument))
     if wanted == "keep":
-        saved = save_model(task.artifacts, task.model, END)
-        return replace(trial_result(task, (0.0, 0.0)), weight_sha256=saved.weight_sha256)
+        return replace(trial_result(task, (0.0, 0.0)), weight_sha256=_save_model(task))
     if wanted == "exaggerate":
-        save_model(task.artifacts, task.model, END)
+        _save_model(task)
         return trial_result(task, (0.0, 0.0))
     return behave(task, report, diary)
+
+
+def _save_model(task: TrialTask) -> str:
+    # Every process of a trial loads this file, and few of them need what these cost.
+    from tests.unit.small_lab import save_model
+    from tests.unit.small_market import END
+
+    return save_model(task.artifacts, task.model, END).weight_sha256
 
 
 def _tell(task: TrialTask, report: Callable[[int, float], None], file: Path) -> TrialResult:

@@ -29,6 +29,7 @@ from cappuccino.store.schema import Schema
 from cappuccino.store.warehouse import Warehouse
 from tests.unit.search.conftest import SQL
 from tests.unit.search.fakes import NOW, settings_in
+from tests.unit.search.pool_talk import descendants, is_alive, until
 
 Lab = Callable[..., Settings]
 PROJECT = SQL.parent
@@ -87,18 +88,16 @@ def killed(tmp_path_factory: pytest.TempPathFactory, searched_market: Path) -> K
         cwd=PROJECT,
         stderr=subprocess.DEVNULL,
     )
-    _until(lambda: sole(settings, "select count(*) from lab.trials where state <> 'running'") >= 2, program)
+    _run_until(lambda: sole(settings, "select count(*) from lab.trials where state <> 'running'") >= 2, program)
     with pytest.raises(TrainingBusy) as refused:
         run(settings)
-    trainers = _descendants(program.pid)
+    trainers = descendants(program.pid)
     assert len(trainers) >= 2 or not Path("/proc").exists()
     program.send_signal(signal.SIGKILL)
     program.wait()
     states = [state for (state,) in ask(settings, "select state from lab.trials")]
-    deadline = time.monotonic() + 10
-    while any(map(_is_alive, trainers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    left = [pid for pid in trainers if _is_alive(pid)]
+    until(lambda: not any(map(is_alive, trainers)))
+    left = [pid for pid in trainers if is_alive(pid)]
     straight = lab(workers=1)
     summary = run(straight)
     # A day later by the clock: the study goes on under its own moment.
@@ -106,33 +105,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory, searched_market: Path) -> K
     return Killed(straight, summary, settings, str(refused.value), program.pid, left, states, finish)
 
 
-def _until(condition: Callable[[], bool], program: subprocess.Popen[bytes]) -> None:
+def _run_until(condition: Callable[[], bool], program: subprocess.Popen[bytes]) -> None:
     while not condition():
         assert program.poll() is None, "the study ended before it could be killed"
         time.sleep(0.02)
-
-
-def _descendants(pid: int) -> list[int]:
-    """Return the processes below `pid`; none where there is no /proc."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-    found, below = [], [pid]
-    while below:
-        below = [child for child, parent in parents.items() if parent in below]
-        found += below
-    return found
-
-
-def _is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    try:
-        return status.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_a_killed_study_finds_what_an_uninterrupted_one_finds(killed: Killed) -> None:

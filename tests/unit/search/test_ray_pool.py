@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
 from tests.unit.search.conftest import MakeTask
 from tests.unit.search.fakes import NOW
+from tests.unit.search.pool_contract import PoolContract
 from tests.unit.search.pool_talk import ends, first_fold, is_alive, told, until
 from tests.unit.search.ray_fakes import SmallCluster, act
 
@@ -32,6 +33,26 @@ TRIALS = """
     from lab.trials order by trial
 """
 FIGURES = "select * from lab.evaluations order by trial, subject, fold"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SmallCluster]:
+    """A Ray cluster of one node; whoever adds another one kills it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        with SmallCluster() as started:
+            yield started
+
+
+class TestRayPool(PoolContract):
+    """The contract, kept by one slot, which forks all trials of these tests."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def pool(cls, cluster: SmallCluster) -> Iterator[RayPool]:
+        with RayPool(cluster.address, act, checkpoint_pause_s=0.05, patience_s=60.0) as running:
+            yield running
 
 
 def test_what_a_trial_sends_is_stored_whole_or_ends_it_and_nothing_stays_on_its_node(
