@@ -308,11 +308,11 @@ PROFILES: dict[Profile, dict[str, dict[str, Any]]] = {
     # Small enough for five minutes on two cores. `cappuccino run` prints these differences.
     "demo": {
         "market": {"history_days": 150, "end": "2025-07-01T00:00:00Z"},
-        "timeframe": {"intervals": ["1h", "4h"], "lookbacks": [12, 24], "trials": 12, "updates": 16},
+        "timeframe": {"intervals": ["1h", "4h"], "lookbacks": [12, 24], "trials": 12, "updates": 10},
         "training": {
             "trials": 24,
             "n_folds": 2,
-            "updates": 40,
+            "updates": 30,
             "n_groups": 8,
             "n_accounts": 16,
             "horizon": 32,
