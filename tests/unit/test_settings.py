@@ -42,7 +42,7 @@ def test_sources_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAPPUCCINO_TRAINING__N_FOLDS", "5")
     settings = load(overrides={"training": {"workers": 1}})
     training = settings.training
-    assert (training.seed, training.n_folds, training.workers, training.updates) == (3, 5, 1, 40)
+    assert (training.seed, training.n_folds, training.workers, training.updates) == (3, 5, 1, 30)
     assert (settings.costs.fee_bps, settings.costs.slippage_bps) == (40.0, 5.0)
 
 
