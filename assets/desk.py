@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.pictures import picture
-from assets.tables import described, table_spec
+from assets.tables import results, table_spec
 from cappuccino.clock import Clock
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
@@ -50,8 +50,7 @@ def desk(
         "simulated": settings.is_simulated,
         "equity": picture(plots.equity(warehouse.query("select * from desk.equity"), simulated=settings.is_simulated)),
     }
-    for table in TABLES:
-        yield dg.MaterializeResult(asset_key=table.split("."), metadata={**figures, **described(warehouse, table)})
+    yield from results(warehouse, TABLES, figures)
 
 
 @dg.multi_asset(
@@ -70,5 +69,4 @@ def system(
     traded = trade_system(warehouse, settings, clock.now())
     system_measures(warehouse, settings, clock.now())
     figures = {"bars": len(traded.equity), "fills": len(traded.fills), "simulated": settings.is_simulated}
-    for table in SYSTEM:
-        yield dg.MaterializeResult(asset_key=table.split("."), metadata={**figures, **described(warehouse, table)})
+    yield from results(warehouse, SYSTEM, figures)

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets.pictures import picture
-from assets.tables import described, table_spec
+from assets.tables import described, results, table_spec
 from cappuccino.clock import Clock
 from cappuccino.errors import error_named
 from cappuccino.search.request import write_request
@@ -54,8 +54,7 @@ def training(
     curves = warehouse.query("select * from lab.learning_curves where study = $study", study=summary["study"])
     summary["learning"] = picture(plots.learning(curves, simulated=settings.is_simulated))
     summary["trials_collapsed"] = int(trials["collapsed"].is_not_null().sum())
-    for table in TRAINING_TABLES:
-        yield dg.MaterializeResult(asset_key=table.split("."), metadata={**summary, **described(warehouse, table)})
+    yield from results(warehouse, TRAINING_TABLES, summary)
 
 
 def _study(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -66,3 +66,9 @@ def described(warehouse: Warehouse, table: str) -> Metadata:
         )
     columns = [dg.TableColumn(name, kind, file.columns.get(name)) for name, kind in types.iter_rows()]
     return {"dagster/row_count": count[0] if count else 0, "dagster/column_schema": dg.TableSchema(columns)}
+
+
+def results(warehouse: Warehouse, tables: Iterable[str], figures: Metadata) -> Iterator[dg.MaterializeResult[None]]:
+    """Yield the result of each table that was written, with the figures of the run and the table as it stands now."""
+    for table in tables:
+        yield dg.MaterializeResult(asset_key=key_of(table), metadata={**figures, **described(warehouse, table)})

@@ -238,7 +238,8 @@ class TrainingSettings(Group):
     max_width: int = Field(512, ge=64)
     """Widest network that the search tries."""
     ablate: tuple[str, ...] = ()
-    """Parts of the reward to leave out: concentration_penalty, turnover_penalty, time_decay."""
+    """Parts of the reward to leave out: cash_reserve, concentration_penalty, turnover_penalty, time_decay,
+    variance_penalty."""
     patience: int = Field(200, ge=1)
     """Completed trials without enough improvement after which the study stops."""
     min_improvement: float = Field(0.01, ge=0)

@@ -70,6 +70,10 @@ class Transition:
     truncated: Tensor
     """Cut, at the end of the range or of the episode; the state that follows has a value."""
 
+    @property
+    def ended(self) -> Tensor:
+        return self.terminated | self.truncated
+
 
 def params_for(
     train_range: tuple[int, int],

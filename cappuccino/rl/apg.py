@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cappuccino.env import environment
-from cappuccino.env.environment import Params
+from cappuccino.env.environment import Params, restart
 from cappuccino.env.market import MarketArrays
 from cappuccino.rl.figures import Figures
 from cappuccino.rl.gae import advantages
@@ -20,7 +20,7 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget, Learning, descend, require_finite
 from cappuccino.rl.losses import gaussian_entropy, value_loss
 from cappuccino.rl.model import Policy
-from cappuccino.rl.rollout import Behaviour, Route, go_on, look, route
+from cappuccino.rl.rollout import Behaviour, Route, look, route
 
 SEGMENT = 8
 """Bars that gradients flow through: over 16 agents learned less, over 32 hardly anything (docs/learners.md)."""
@@ -32,7 +32,7 @@ STEP_KL = 0.1
 
 
 def learn(learning: Learning, market: MarketArrays, params: Params, hyper: Hyper, budget: Budget) -> Figures:
-    """Trade one rollout in segments, with one optimiser step each; raises TrainingDiverged on divergence."""
+    """Trade one rollout in segments, with one optimiser step each; raises TrainingDiverged when one diverged."""
     behaviour = Behaviour()
     steps = [
         _segment(learning, market, params, hyper, budget, n_bars, behaviour) for n_bars in _lengths(budget.horizon)
@@ -69,7 +69,7 @@ class Segment:
     truncated: Tensor
     """Cut, or the segment's last."""
     overshoot: Tensor
-    """Mean square of how far mean actions left [-1, 1], where nothing else holds them; ()."""
+    """Squares of how far mean actions left [-1, 1], where nothing else holds them: summed over bars and symbols; ()."""
 
 
 def _segment(
@@ -94,9 +94,9 @@ def _segment(
     # In units of a bar's luck, so that neither term drowns the other in the tower that they share.
     unit = traded.reward.detach().std(correction=0).clamp(min=1e-6)
     loss = actor / unit + VALUE_WEIGHT * critic / unit.square() + traded.overshoot
-    norm = descend(learning, loss, hyper, float(learning.trust))
+    norm = descend(learning, loss, hyper)
     kl = _moved(learning.policy, traded)
-    learning.trust = (learning.trust * torch.where(kl > STEP_KL * hyper.max_kl, 0.7, 1.1)).clamp(0.01, 1.0)
+    learning.trust = min(max(learning.trust * (0.7 if float(kl) > STEP_KL * hyper.max_kl else 1.1), 0.01), 1.0)
     unexplained = (target - traded.value.detach()).var(correction=0) / target.var(correction=0).clamp(min=1e-12)
     return torch.stack([actor.detach(), critic.detach(), norm, 1.0 - unexplained, kl])
 
@@ -129,7 +129,7 @@ def trade(learning: Learning, market: MarketArrays, params: Params, route: Route
         ends = done.truncated | (is_last & ~done.terminated)
         rows.append((done.reward.to(torch.float32), bootstrap, done.terminated, ends))
         if fresh is not None:
-            state = go_on(state, done, fresh, market, params)
+            state = restart(done.ended, fresh, state, market, params)
     learning.state = state
     seen, mean = torch.cat(account).reshape(n_bars * shape[0], shape[1], -1), torch.cat(means)
     value = policy.judge(code[sight.at.flatten()], seen)
@@ -170,8 +170,7 @@ def _discounted(traded: Segment, discount: float) -> Tensor:
     factor = torch.ones_like(total)
     for t in range(len(traded.reward)):
         total = total + factor * (traded.reward[t] + discount * traded.truncated[t] * traded.bootstrap[t])
-        ended = traded.terminated[t] | traded.truncated[t]
-        factor = torch.where(ended, 1.0, factor * discount)
+        factor = torch.where(traded.terminated[t] | traded.truncated[t], 1.0, factor * discount)
     return total
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -37,21 +37,20 @@ class Learning:
     optimizer: torch.optim.Optimizer
     generator: Generator
     state: State
-    trust: Tensor = field(default_factory=lambda: torch.ones(()))
-    """Share of the learning rate that apg takes, (): less after a step that moved the policy far."""
+    rate: float
+    """Learning rate of this update."""
+    trust: float = 1.0
+    """Share of the rate that a step takes: apg takes less after one that moved the policy far."""
 
 
-def descend(learning: Learning, loss: Tensor, hyper: Hyper, share: float = 1.0) -> Tensor:
-    """Take one optimiser step down `loss`, at a share of the rate; returns the gradient's length (), uncut."""
+def descend(learning: Learning, loss: Tensor, hyper: Hyper) -> Tensor:
+    """Take one optimiser step down `loss`; returns the gradient's length (), before it was cut."""
     learning.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(learning.policy.parameters(), hyper.max_grad_norm)
-    rates = [group["lr"] for group in learning.optimizer.param_groups]
-    for group, rate in zip(learning.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate * share
+    for group in learning.optimizer.param_groups:
+        group["lr"] = learning.rate * learning.trust
     learning.optimizer.step()
-    for group, rate in zip(learning.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
     return norm
 
 

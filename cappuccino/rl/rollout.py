@@ -95,7 +95,10 @@ class Route:
     noise: Tensor
     """(T, G, M, A) standard normal."""
     fresh: tuple[Fresh | None, ...]
-    """For each step at which a place is cut, how accounts that ended there start again."""
+    """For each step at which a place is cut, how accounts that ended there start again.
+
+    A ruined account, too, waits for such a step; until then each of its steps is an end of its own.
+    """
 
 
 def route(
@@ -112,14 +115,6 @@ def route(
         for bar, left, is_cut in zip(way.next_bars, way.next_bars_left, way.is_cut, strict=True)
     )
     return Route(sights(policy, market, way), noise.to(market.close_usd.device), fresh)
-
-
-def go_on(state: State, done: Transition, fresh: Fresh, market: MarketArrays, params: Params) -> State:
-    """Return `state` with fresh accounts where the step ended an episode.
-
-    A ruined account starts anew when a place is next cut; until then each of its steps is an end of its own.
-    """
-    return restart(done.terminated | done.truncated, fresh, state, market, params)
 
 
 @torch.no_grad()
@@ -148,7 +143,7 @@ def follow(
         rows.append(acted + judged)
         fresh = route.fresh[t]
         if fresh is not None:
-            state = go_on(state, done, fresh, market, params)
+            state = restart(done.ended, fresh, state, market, params)
             seen = look(state, market)
             output = policy.act(code[sight.restart[t]], seen.reshape(n_places, n_accounts, -1))
     return state, Rollout(sight.seen, sight.at, *map(torch.stack, zip(*rows, strict=True))), behaviour

@@ -118,16 +118,14 @@ def _start(
     places = environment.draw_places(generator, budget.n_groups, params)
     bar, bars_left = (place.repeat_interleave(budget.n_accounts) for place in places)
     fresh = environment.draw_fresh(generator, bar, bars_left, market)
-    return Learning(policy, optimizer, generator, environment.reset(fresh, market, params))
+    return Learning(policy, optimizer, generator, environment.reset(fresh, market, params), hyper.learning_rate)
 
 
 def _one_update(
     learning: Learning, market: MarketArrays, params: Params, hyper: Hyper, budget: Budget, n_done: int
 ) -> Progress:
     started_s = time.monotonic()
-    rate = hyper.learning_rate * (1.0 - (1.0 - FINAL_RATE) * n_done / budget.updates)
-    for group in learning.optimizer.param_groups:
-        group["lr"] = rate
+    learning.rate = hyper.learning_rate * (1.0 - (1.0 - FINAL_RATE) * n_done / budget.updates)
     figures = LEARNERS[hyper.learner](learning, market, params, hyper, budget)
     return Progress(n_done + 1, figures, env_steps_of_update(budget), time.monotonic() - started_s)
 
@@ -155,7 +153,7 @@ def _restore(learning: Learning, content: dict[str, Any], device: str) -> list[P
     learning.policy.load_state_dict(content["policy"])
     learning.optimizer.load_state_dict(content["optimizer"])
     learning.generator.set_state(content["generator"])
-    learning.trust = content["trust"].to(device)
+    learning.trust = content["trust"]
     accounts = Accounts(**{name: tensor.to(device) for name, tensor in content["accounts"].items()})
     learning.state = State(accounts, **{name: tensor.to(device) for name, tensor in content["places"].items()})
     return [Progress.from_dict(row) for row in content["progress"]]

@@ -1,8 +1,8 @@
-"""The options that choose a market, shared by the commands that read one."""
+"""The options that choose a market and a study, shared by the commands that have one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +25,21 @@ def market_options(command: Command) -> Command:
             help="Comma-separated pairs, such as BTC/USD,ETH/USD [default: all of a file, else the configured].",
         ),
     )
+    return _with(command, options)
+
+
+def study_options(command: Command) -> Command:
+    """Add --trials, --timeframe-trials, --workers and --seed."""
+    options = (
+        click.option("--trials", type=int, help="Most trials of each study, up to 1000."),
+        click.option("--timeframe-trials", type=int, help="Trials of each timeframe search, up to 100."),
+        click.option("--workers", type=int, help="Trials at the same time."),
+        click.option("--seed", type=int, help="Seed of market and training."),
+    )
+    return _with(command, options)
+
+
+def _with(command: Command, options: Sequence[Command]) -> Command:
     for option in reversed(options):
         command = option(command)
     return command

@@ -13,7 +13,7 @@ from cappuccino.commands.common import as_json_option, json_text, settings_of, s
 from cappuccino.errors import ConfigError
 from cappuccino.replay.plan import ReplayPlan, plan_replay, snapshot
 from cappuccino.settings import Settings, utc
-from dagster_project.commands.options import market_options, overrides_of
+from dagster_project.commands.options import market_options, overrides_of, study_options
 
 SHOWN = (
     "subject",
@@ -49,10 +49,7 @@ class Length(click.ParamType[timedelta]):
 @click.option("--to", "end", required=True, help="Last moment (UTC).")
 @click.option("--step", type=Length(), help="Virtual time between two looks at the market [default: 1d].")
 @click.option("--retrain-every", type=Length(), help="Age of training data that starts a new study [default: 30d].")
-@click.option("--trials", type=int, help="Most trials of each study, up to 1000.")
-@click.option("--timeframe-trials", type=int, help="Trials of each timeframe search, up to 100.")
-@click.option("--workers", type=int, help="Trials at the same time.")
-@click.option("--seed", type=int, help="Seed of market and training.")
+@study_options
 @click.option("--restart", is_flag=True, help="Throw away what an earlier replay of the same name has done.")
 @as_json_option
 @click.pass_context

@@ -17,7 +17,7 @@ from cappuccino.commands.common import (
     warehouse_of,
 )
 from cappuccino.settings import Settings, differences
-from dagster_project.commands.options import market_options, overrides_of
+from dagster_project.commands.options import market_options, overrides_of, study_options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 @market_options
 @click.option("--from", "start", help="First day (UTC).")
 @click.option("--to", "end", help="End of the record (UTC), exclusive.")
-@click.option("--trials", type=int, help="Most trials of the study, up to 1000.")
-@click.option("--timeframe-trials", type=int, help="Trials of the timeframe search, up to 100.")
-@click.option("--workers", type=int, help="Trials at the same time.")
-@click.option("--seed", type=int, help="Seed of market and training.")
+@study_options
 @as_json_option
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from cappuccino.env.market import MarketArrays
 from cappuccino.market.interval import Interval
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, RiskSettings
+from tests.unit.threads import one_thread
+
+__all__ = ["make_market", "one_thread", "rules"]
 
 TREND = 0.003
 NOISE = 0.004
@@ -45,12 +48,3 @@ def make_market() -> Callable[..., MarketArrays]:
 @pytest.fixture(scope="session")
 def rules() -> Rules:
     return Rules.of(RiskSettings(), CostSettings())
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Weights are reproducible for one number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

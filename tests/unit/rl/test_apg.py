@@ -33,7 +33,7 @@ def scene(market: MarketArrays, rules: Rules, hyper: Hyper = HYPER) -> tuple[Lea
     policy = Policy(policy_shape(3, 3, LOOKBACK, hyper), generator)
     bar, left = (p.repeat_interleave(M) for p in environment.draw_places(generator, G, params))
     state = environment.reset(environment.draw_fresh(generator, bar, left, market), market, params)
-    return Learning(policy, torch.optim.SGD(policy.parameters(), lr=0.0), generator, state), params
+    return Learning(policy, torch.optim.SGD(policy.parameters()), generator, state, rate=0.0), params
 
 
 def smooth(params: Params) -> Params:
@@ -112,7 +112,7 @@ def test_a_step_up_the_gradient_earns_more(make_market: Make, rules: Rules) -> N
     def reward_after(rate: float) -> float:
         learning, params = scene(market, rules, hyper)
         torch.nn.init.zeros_(learning.policy.critic_out.weight)
-        learning.optimizer = torch.optim.SGD(learning.policy.parameters(), lr=rate)
+        learning.rate = rate
         apg.learn(learning, market, params, hyper, budget)
         again, params = scene(market, rules, hyper)
         return apg.learn(replace(again, policy=learning.policy), market, params, hyper, budget).reward_mean

@@ -62,8 +62,8 @@ def mean_action(policy: Policy, market: MarketArrays) -> torch.Tensor:
 
 
 def one_update(policy: Policy, rollout: Rollout, hyper: Hyper = HYPER) -> dict[str, float]:
-    optimizer = torch.optim.Adam(policy.parameters(), lr=hyper.learning_rate)
-    learning = Learning(policy, optimizer, torch.Generator().manual_seed(1), NOWHERE)
+    optimizer = torch.optim.Adam(policy.parameters())
+    learning = Learning(policy, optimizer, torch.Generator().manual_seed(1), NOWHERE, hyper.learning_rate)
     return update(learning, rollout, hyper)
 
 

@@ -135,7 +135,7 @@ def test_nothing_is_read_from_the_device_between_steps(collected: Collected, lea
         after, rollout, _ = follow(policy, afar, away, params, far)
         assert rollout.reward.device.type == after.bar.device.type == "meta"
     else:
-        learning = Learning(policy, torch.optim.SGD(policy.parameters()), generator, afar)
+        learning = Learning(policy, torch.optim.SGD(policy.parameters()), generator, afar, rate=0.0)
         traded = trade(learning, away, params, far, Behaviour())
         assert traded.reward.device.type == learning.state.bar.device.type == "meta"
 

@@ -27,6 +27,15 @@ def ends(pool: TrialPool, prune: str | None = None) -> tuple[dict[int, Ended], l
     return ended, folds
 
 
+def end(pool: TrialPool) -> Ended:
+    """Let every trial go on until one ends, and return how."""
+    while True:
+        for event in pool.events(timeout_s=60):
+            if isinstance(event, Ended):
+                return event
+            pool.go_on(event.trial, None)
+
+
 def first_fold(pool: TrialPool) -> FoldScored:
     """Return the one event that comes next."""
     (fold,) = pool.events(timeout_s=60)

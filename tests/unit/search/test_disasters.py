@@ -25,6 +25,7 @@ from cappuccino.search.tasks import task_of
 from cappuccino.search.trial import TrialResult, TrialTask, run_trial
 from cappuccino.search.workers import Ended, Pool
 from tests.unit.search.fakes import plan, settings_in
+from tests.unit.search.pool_talk import end
 from tests.unit.search.test_trial import SPEC, market
 
 LEARNERS = ("ppo", "apg")
@@ -62,14 +63,6 @@ def _kill_at(file: Path, marker: Path) -> None:
         time.sleep(0.0005)
     marker.touch()
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def end(pool: Pool) -> Ended:
-    while True:
-        for event in pool.events(timeout_s=60):
-            if isinstance(event, Ended):
-                return event
-            pool.go_on(event.trial, None)
 
 
 def ended(pool: Pool, task: TrialTask) -> Ended:

@@ -99,6 +99,16 @@ def folder(task: TrialTask) -> Path:
     return artifacts.folder_of(task.artifacts, task.model)
 
 
+def test_learning_under_other_rules_changes_the_policy_and_judging_does_not_follow(task: TrialTask) -> None:
+    """A stop at a hair's breadth sells at once: judged under it nobody earns, whatever was learned."""
+    without = replace(task, training_rules=RULES.without_protection(), model=ModelId("study", 8))
+    strict = replace(RULES, portfolio_trailing_stop_frac=1e-9, profit_take_frac=0.0)
+    judged_strictly = replace(without, rules=strict, model=ModelId("study", 9))
+    under, free, strict_result = (run_trial(one, ignore) for one in (task, without, judged_strictly))
+    assert under.weight_sha256 != free.weight_sha256
+    assert strict_result.fold_scores != free.fold_scores
+
+
 def test_a_trial_leaves_a_model_that_says_what_it_is(task: TrialTask, whole: BarPanel) -> None:
     reported: list[tuple[int, float]] = []
     result = run_trial(task, lambda fold, score: reported.append((fold, score)))

@@ -15,8 +15,9 @@ from cappuccino.search.outcome import Report
 from cappuccino.search.tasks import task_of
 from cappuccino.search.trial import TrialResult, TrialTask
 from cappuccino.search.usage import MEMORY_SHARE, Meter, limit_memory, share_of_memory_mb
-from cappuccino.search.workers import Ended, Pool
+from cappuccino.search.workers import Pool
 from tests.unit.search.fakes import MemoryBook, fold_score, plan, settings_in, trial_result
+from tests.unit.search.pool_talk import end
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the kernel does not say")
 BYTES_A_SAMPLE = 32 * 2**10
@@ -36,14 +37,6 @@ def allocate(task: TrialTask, report: Report, diary: Diary) -> TrialResult:
 def task(batch_size: int, trial: int = 0) -> TrialTask:
     settings = settings_in(Path("warehouse"))
     return replace(task_of(plan(settings), settings, trial, Hyper(batch_size=batch_size)), n_folds=1)
-
-
-def end(pool: Pool) -> Ended:
-    while True:
-        for event in pool.events(timeout_s=60):
-            if isinstance(event, Ended):
-                return event
-            pool.go_on(event.trial, None)
 
 
 @needs_proc
