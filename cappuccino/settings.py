@@ -151,17 +151,37 @@ class FeatureSettings(Group):
     """Older inputs count as absent, which is 0."""
 
 
+def _require_fractions(group: ProtectionSettings | PositionSettings, *names: str) -> None:
+    """Raise ValueError when a threshold is above 1 that is not a multiple of volatility."""
+    for name in names:
+        threshold = getattr(group, name)
+        if threshold > 1 and not group.volatility_scaled:
+            raise ValueError(f"{name} is {threshold}, more than all; multiples of volatility need volatility_scaled")
+
+
 class CostSettings(Group):
     fee_bps: float = Field(25.0, ge=0, le=500)
-    """Fee per trade on its notional value (0.25 %)."""
+    """Fee of a taker per trade on its notional value (0.25 %)."""
     slippage_bps: float = Field(5.0, ge=0, le=500)
-    """Distance of a fill from the bar's open, against us."""
+    """Distance of a fill from the bar's open, against us, beside spread and impact."""
+    spread_bps: float = Field(0.0, ge=0, le=500)
+    """Distance from bid to ask, of which a fill pays half; 0 = it counts as part of the slippage."""
+    impact: float = Field(0.0, ge=0, le=10)
+    """Market impact: an order moves its price by this * volatility of a day * sqrt(order / volume of a day), both as
+    known when it was decided. 0 = none, 1 is what most studies of the square-root law find."""
+    maker_fee_bps: float = Field(15.0, ge=0, le=500)
+    """Fee of a maker."""
+    maker_share_frac: Fraction = 0.0
+    """Expected share of each fill that rests in the book: it pays the maker's fee, and neither spread nor slippage."""
     min_order_usd: float = Field(10.0, ge=0)
     """Smaller orders are not sent, except those that protect."""
 
 
 class ProtectionSettings(Group):
-    trailing_stop_frac: Fraction = 0.015
+    volatility_scaled: bool = False
+    """Read the thresholds as multiples of the volatility of a day of what is held, instead of fractions of its
+    value."""
+    trailing_stop_frac: float = Field(0.015, ge=0)
     """Fall of portfolio value below the cycle's peak that sells everything; 0 = off."""
     profit_take_frac: float = Field(0.03, ge=0)
     """Gain since the cycle began that sells half of each position, once a cycle; 0 = off."""
@@ -170,16 +190,37 @@ class ProtectionSettings(Group):
     cash_hours: float = Field(24.0, ge=0)
     """How long move-to-cash stays out."""
 
+    @model_validator(mode="after")
+    def _fractions(self) -> Self:
+        _require_fractions(self, "trailing_stop_frac")
+        return self
+
 
 class PositionSettings(Group):
-    stop_loss_frac: Fraction = 0.10
+    volatility_scaled: bool = False
+    """Read the thresholds of both stops as multiples of the symbol's volatility of a day, instead of fractions of its
+    price."""
+    stop_loss_frac: float = Field(0.10, ge=0)
     """Fall below the average entry that sells the position; 0 = off."""
-    trailing_stop_frac: Fraction = 0.0
+    stop_loss_by_symbol: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Other stop-losses for some symbols (`"BTC/USD" = 0.05`); 0 = off there."""
+    trailing_stop_frac: float = Field(0.0, ge=0)
     """Fall below the position's peak price that sells it; 0 = off."""
+    trailing_stop_by_symbol: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Other trailing stops for some symbols."""
     max_weight_frac: float = Field(0.30, gt=0, le=1)
     """Largest share of the portfolio in one symbol."""
     dampening: float = Field(1.0, gt=0, le=1)
     """Share of the way from the present to the wanted position that one bar trades."""
+
+    @model_validator(mode="after")
+    def _fractions(self) -> Self:
+        _require_fractions(self, "stop_loss_frac", "trailing_stop_frac")
+        for name in ("stop_loss_by_symbol", "trailing_stop_by_symbol"):
+            for symbol, threshold in getattr(self, name).items():
+                if threshold > 1 and not self.volatility_scaled:
+                    raise ValueError(f"{name} of {symbol} is {threshold}, no fraction; that needs volatility_scaled")
+        return self
 
 
 class RiskSettings(Group):
@@ -213,10 +254,21 @@ class TrainingSettings(Group):
     ray_address: str = Field("auto", pattern=r"^(auto|local|[^/\s]+:\d+)$")
     """The cluster: `auto` = the one that this machine belongs to, HOST:PORT = one of several, `local` = of its own."""
     seed: int = Field(7, ge=0)
+    folds: Literal["walk_forward", "combinatorial"] = "walk_forward"
+    """How trials are judged inside the training range: on what followed their past, or on every combination of
+    blocks, purged on both sides."""
     n_folds: int = Field(3, ge=1)
-    """Walk-forward folds inside the training range."""
+    """Walk-forward folds."""
+    n_blocks: int = Field(4, ge=2)
+    """Combinatorial: blocks of the training range."""
+    n_test_blocks: int = Field(2, ge=1)
+    """Combinatorial: blocks that each fold is judged on; 2 of 4 make 6 folds."""
+    embargo_frac: Fraction = 0.01
+    """Combinatorial: share of the training range that is left out after each block of judgement, beside the purge."""
     arena_days: float = Field(60, gt=0)
-    """Last days before the present, kept from training: the arena's windows come from here."""
+    """Days before the holdout, kept from training: the arena's windows come from here."""
+    holdout_days: float = Field(60, ge=0)
+    """Last days before the present: no search, arena or stop rule ever gets their bars; 0 = no holdout."""
     learner: Literal["ppo", "apg", "search"] = "search"
     """How agents learn: `ppo` by trying, `apg` by gradients through the engine, `search` = each trial chooses."""
     under_rules: bool = True
@@ -255,6 +307,41 @@ class TrainingSettings(Group):
     min_free_disk_mb: int = Field(500, ge=0)
     """Free disk space below which no trial starts."""
 
+    @model_validator(mode="after")
+    def _blocks(self) -> Self:
+        if self.n_test_blocks >= self.n_blocks:
+            raise ValueError(f"n_test_blocks {self.n_test_blocks} leaves none of n_blocks {self.n_blocks} to train on")
+        return self
+
+
+class TreeSettings(Group):
+    trials: int = Field(24, ge=0, le=100)
+    """Forests that a study of gradient-boosted trees tries, beside the networks; 0 = none."""
+    startup_trials: int = Field(8, ge=1)
+    """Random trials before the sampler learns."""
+    horizon_hours: tuple[float, float] = (1.0, 48.0)
+    """Shortest and longest time ahead over which returns are predicted; at least a bar."""
+
+    @field_validator("horizon_hours")
+    @classmethod
+    def _ordered(cls, hours: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < hours[0] <= hours[1]:
+            raise ValueError(f"{hours[0]:g} to {hours[1]:g} hours is no range; give the shorter first")
+        return hours
+
+
+class EnsembleSettings(Group):
+    members: int = Field(10, ge=2)
+    """Most members: the best distinct candidates by walk-forward score."""
+    min_improvement_frac: float = Field(0.01, ge=0)
+    """Share by which a new ensemble's score has to exceed that of the one before, on the same bars."""
+    keep: int = Field(5, ge=1)
+    """Members that always stay in an adaptive ensemble."""
+    drop_every_bars: int = Field(24, ge=1)
+    """Bars after which an adaptive ensemble leaves out the worst of its members, until all return."""
+    reward_bars: int = Field(120, ge=1)
+    """Newest bars whose rewards decide who is the worst, and on weights."""
+
 
 class ArenaSettings(Group):
     streak: int = Field(20, ge=1)
@@ -264,6 +351,10 @@ class ArenaSettings(Group):
     window_days: float = Field(4, gt=0)
     score: Literal["log_return", "sharpe", "alpha"] = "log_return"
     """What is compared in each window."""
+    min_sharpe: float = 0.7
+    """Smallest annualised Sharpe ratio on a candidate's own folds that opens the arena to it, of every family."""
+    min_profit_factor: float = Field(1.1, ge=0)
+    """Smallest profit factor there."""
 
     @field_validator("windows")
     @classmethod
@@ -319,8 +410,10 @@ PROFILES: dict[Profile, dict[str, dict[str, Any]]] = {
             "horizon": 32,
             "max_width": 128,
             "arena_days": 20,
+            "holdout_days": 10,
             "startup_trials": 6,
         },
+        "trees": {"trials": 6, "startup_trials": 4},
         "arena": {"streak": 5},
     },
     "paper": {},
@@ -367,6 +460,8 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     timeframe: TimeframeSettings = TimeframeSettings()
     training: TrainingSettings = TrainingSettings()
+    trees: TreeSettings = TreeSettings()
+    ensembles: EnsembleSettings = EnsembleSettings()
     arena: ArenaSettings = ArenaSettings()
     sandbox: SandboxSettings = SandboxSettings()
     live: LiveSettings = LiveSettings()
@@ -381,6 +476,10 @@ class Settings(BaseSettings):
                 f"timeframe.intervals {', '.join(shorter)} cannot be derived from market.base_interval "
                 f"{self.market.base_interval}"
             )
+        position = self.risk.position
+        strangers = {*position.stop_loss_by_symbol, *position.trailing_stop_by_symbol} - {*self.market.symbols}
+        if strangers:
+            raise ValueError(f"risk.position names {', '.join(sorted(strangers))}, which market.symbols has not")
         if self.live.enabled and self.profile != "live":
             raise ValueError(f"live.enabled needs profile = 'live', found profile {self.profile!r}")
         return self

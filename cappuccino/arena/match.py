@@ -21,6 +21,7 @@ from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, FloatArray, as_datetime64
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import open_accounts
+from cappuccino.portfolio.conditions import conditions_of
 from cappuccino.portfolio.measures import sharpe, total_return
 from cappuccino.risk.rules import Rules
 from cappuccino.validation.baselines import benchmark_returns
@@ -129,14 +130,17 @@ def _equity(
     opens, closes = torch.tensor(panel.open[rows]), torch.tensor(panel.close[rows])
     opened_us = torch.tensor((panel.opened_at[rows] - _EPOCH) // _US)
     accounts = open_accounts(len(starts), len(panel.symbols), cash_usd)
+    rules = rules.on(panel.symbols)
+    known = conditions_of(panel).at(torch.tensor(rows)) if rules.need_conditions else None
     values = [accounts.value(closes[0])]
     with torch.no_grad():
         for k in range(n_steps):
             alone = [accounts.select(slice(w, w + 1)) for w in range(len(starts))]
             targets = torch.cat([policy(start + k, one) for start, one in zip(starts, alone, strict=True)])
-            decided_us = opened_us[k] + panel.interval.us
+            decided_us, filled_us = opened_us[k] + panel.interval.us, opened_us[k + 1]
+            conditions = known.at(k) if known else None
             accounts, step = engine.step(
-                accounts, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, opened_us[k + 1], rules
+                accounts, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, filled_us, rules, conditions
             )
             values.append(step.value_after_usd)
     equity: FloatArray = torch.stack(values).numpy()

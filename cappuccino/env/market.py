@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from torch import Tensor
 from cappuccino.errors import DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
+from cappuccino.portfolio.conditions import Conditions, trailing_conditions
 from cappuccino.portfolio.engine import require_prices
 
 _EPOCH = np.datetime64(0, "us")
@@ -31,6 +33,10 @@ class MarketArrays:
     """(T, A) float64."""
     opened_us: Tensor
     """(T,) int64 microseconds since 1970 UTC."""
+    volume: Tensor | None = None
+    """(T, A) float64 base units; needed under rules that need conditions."""
+    symbols: tuple[str, ...] = ()
+    """Names of the A symbols; needed under rules with thresholds by symbol."""
 
     def __len__(self) -> int:
         return len(self.opened_us)
@@ -78,10 +84,21 @@ class MarketArrays:
         bad = ~torch.isfinite(self.features).all(dim=2).all(dim=1)
         return torch.cat([torch.zeros_like(self.opened_us[:1]), bad.cumsum(0)])
 
+    @cached_property
+    def conditions(self) -> Conditions:
+        """The conditions after each bar, (T, A); raises DataError without volumes."""
+        if self.volume is None:
+            raise DataError("impact and scaled thresholds need volumes, and this market has none; give it `volume`")
+        return trailing_conditions(self.close_usd, self.volume, self.interval)
+
     def to(self, device: torch.device | str) -> MarketArrays:
         """Return the same market on `device`."""
-        arrays = (self.features, self.open_usd, self.close_usd, self.opened_us)
-        return MarketArrays(self.interval, *(array.to(device) for array in arrays))
+        arrays: dict[str, Any] = {
+            field.name: value.to(device)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **arrays)
 
 
 def market_arrays(panel: BarPanel, scaled_features: npt.NDArray[np.float32]) -> MarketArrays:
@@ -99,4 +116,6 @@ def market_arrays(panel: BarPanel, scaled_features: npt.NDArray[np.float32]) -> 
         torch.tensor(panel.open, dtype=torch.float64),
         torch.tensor(panel.close, dtype=torch.float64),
         torch.tensor(opened_us, dtype=torch.int64),
+        torch.tensor(panel.volume, dtype=torch.float64),
+        panel.symbols,
     )

@@ -4,7 +4,8 @@ One bar: `decide` at close[t] under the rules of `risk/`, `execute` at open[t+1]
 Everything is differentiable from target weights to values, smooth wherever no rule switches.
 
 Shapes: N accounts, A assets. A price argument is (N, A), or (A,) when all accounts see the same bar; a time
-argument is (N,) int64 or an int, in microseconds since 1970 UTC.
+argument is (N,) int64 or an int, in microseconds since 1970 UTC. `conditions` are those known when the step is decided
+on; they may be left out when the rules do not need them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch import Tensor
 from cappuccino.errors import DataError
 from cappuccino.portfolio.account import Accounts
 from cappuccino.portfolio.clamp import unit_clamp
-from cappuccino.portfolio.costs import fee_usd, fill_price
+from cappuccino.portfolio.conditions import Conditions
+from cappuccino.portfolio.costs import fee_usd, fill_price, impact_frac
 from cappuccino.risk import position
 from cappuccino.risk.layers import Orders, under_rules
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Rule, Rules, is_on
 
 __all__ = [
     "Fills",
@@ -49,7 +51,9 @@ class Fills:
     """Price paid or got, slippage included."""
     fee_usd: Tensor
     slippage_usd: Tensor
-    """Distance from the market's price times units, not negative."""
+    """Distance from the market's price times units, not negative: slippage, half the spread, impact."""
+    impact_usd: Tensor
+    """The part of it that is impact."""
     realized_pnl_usd: Tensor
     """Of sales: proceeds less average entry, net of the fees of both sides."""
 
@@ -76,6 +80,7 @@ def step(
     decided_us: Tensor | int,
     filled_us: Tensor | int,
     rules: Rules,
+    conditions: Conditions | None = None,
     *,
     checked: bool = True,
 ) -> tuple[Accounts, Step]:
@@ -90,8 +95,8 @@ def step(
         require_prices(next_mark_usd)
         _require_weights(target_weights)
     value_before = accounts.value(mark_usd)
-    orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules)
-    accounts, fills = _executed(accounts, orders, fill_usd, filled_us, rules)
+    orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules, conditions)
+    accounts, fills = _executed(accounts, orders, fill_usd, filled_us, rules, conditions)
     value_after = accounts.value(next_mark_usd)
     return _marked(accounts, value_after, next_mark_usd), Step(fills, value_before, value_after, orders.rules)
 
@@ -107,25 +112,38 @@ def actions_to_targets(actions: Tensor, max_weight: float, cash_reserve: Tensor 
     return wanted * ((1.0 - cash_reserve) / total).clamp(max=1.0).unsqueeze(-1)
 
 
-def decide(accounts: Accounts, target_weights: Tensor, mark_usd: Tensor, now_us: Tensor | int, rules: Rules) -> Orders:
+def decide(
+    accounts: Accounts,
+    target_weights: Tensor,
+    mark_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+    conditions: Conditions | None = None,
+) -> Orders:
     """Return the orders that lead from present positions towards `target_weights` (N, A), under both layers.
 
     Raises DataError when a price is not a positive number or a weight not a number, ValueError on other
-    shapes.
+    shapes, and as `under_rules` does.
     """
     require_prices(mark_usd)
     _require_weights(target_weights)
-    return _decided(accounts, target_weights, accounts.value(mark_usd), mark_usd, now_us, rules)
+    return _decided(accounts, target_weights, accounts.value(mark_usd), mark_usd, now_us, rules, conditions)
 
 
-def protect(accounts: Accounts, mark_usd: Tensor, now_us: Tensor | int, rules: Rules) -> Orders:
+def protect(
+    accounts: Accounts,
+    mark_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+    conditions: Conditions | None = None,
+) -> Orders:
     """Return only what the risk rules sell at `mark_usd`: the check between two decisions.
 
-    Raises DataError when a price is not a positive number.
+    Raises DataError when a price is not a positive number, and as `under_rules` does.
     """
     require_prices(mark_usd)
     nothing = torch.zeros_like(accounts.units)
-    return under_rules(accounts, nothing, accounts.value(mark_usd), mark_usd, now_us, rules)
+    return under_rules(accounts, nothing, accounts.value(mark_usd), mark_usd, now_us, rules, conditions)
 
 
 def _decided(
@@ -135,12 +153,13 @@ def _decided(
     mark_usd: Tensor,
     now_us: Tensor | int,
     rules: Rules,
+    conditions: Conditions | None,
 ) -> Orders:
     """Do what `decide` does, with the accounts' `value` (N,) at `mark_usd`."""
     if target_weights.shape != accounts.units.shape:
         raise ValueError(f"targets {tuple(target_weights.shape)}, accounts {tuple(accounts.units.shape)}")
     wanted = _towards(accounts, target_weights, value, mark_usd, rules)
-    orders = under_rules(accounts, wanted, value, mark_usd, now_us, rules)
+    orders = under_rules(accounts, wanted, value, mark_usd, now_us, rules, conditions)
     if rules.max_weight_frac < 1.0:
         capped = (target_weights > rules.max_weight_frac).any(-1)
         orders = replace(orders, rules=orders.rules + capped * Rule.WEIGHT_CAP.value)
@@ -160,24 +179,37 @@ def _towards(accounts: Accounts, targets: Tensor, value: Tensor, mark_usd: Tenso
 
 
 def execute(
-    accounts: Accounts, orders: Orders, fill_usd: Tensor, now_us: Tensor | int, rules: Rules
+    accounts: Accounts,
+    orders: Orders,
+    fill_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+    conditions: Conditions | None = None,
 ) -> tuple[Accounts, Fills]:
     """Fill orders at `fill_usd` plus slippage: sells first, then buys as far as cash with fee allows.
 
-    Orders below the smallest size are skipped, except those that protect or close a position. Raises
-    DataError when a price is not a positive number.
+    Orders below the smallest size are skipped, except those that protect or close a position. Impact is that of the
+    whole order, also where cash buys less of it. Raises DataError when a price is not a positive number, ValueError
+    when the rules need `conditions`.
     """
     require_prices(fill_usd)
-    return _executed(accounts, orders, fill_usd, now_us, rules)
+    return _executed(accounts, orders, fill_usd, now_us, rules, conditions)
 
 
 def _executed(
-    accounts: Accounts, orders: Orders, fill_usd: Tensor, now_us: Tensor | int, rules: Rules
+    accounts: Accounts,
+    orders: Orders,
+    fill_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+    conditions: Conditions | None,
 ) -> tuple[Accounts, Fills]:
     """Do what `execute` does."""
     fee, units = rules.costs.fee_frac, accounts.units
-    price = fill_price(fill_usd, torch.sign(orders.units), rules.costs.slippage_frac)
-    size = _affordable(accounts, orders, price, rules)
+    wanted = torch.maximum(orders.units, -units)
+    impact = _impact((wanted * fill_usd).abs(), rules, conditions)
+    price = fill_price(fill_usd, torch.sign(orders.units), rules.costs.slippage_frac, impact)
+    size = _affordable(accounts, orders, wanted, price, rules)
     notional = size * price
     fees = fee_usd(notional.abs(), fee)
     cash = (accounts.cash_usd - (notional + fees).sum(-1)).clamp(min=0.0)  # rounding may leave -1e-12
@@ -187,15 +219,24 @@ def _executed(
         price_usd=price,
         fee_usd=fees,
         slippage_usd=(size * (price - fill_usd)).abs(),
+        impact_usd=torch.zeros_like(size) if impact is None else (size * fill_usd).abs() * impact,
         realized_pnl_usd=sold * (price * (1.0 - fee) - accounts.average_entry_usd * (1.0 + fee)),
     )
     return _booked(accounts, cash, units + size, size, price, fill_usd, orders, now_us, rules), fills
 
 
-def _affordable(accounts: Accounts, orders: Orders, price: Tensor, rules: Rules) -> Tensor:
-    """Return the units that can be traded, (N, A): no short sale, no credit, nothing too small."""
+def _impact(wanted_usd: Tensor, rules: Rules, conditions: Conditions | None) -> Tensor | None:
+    """Return how far orders for `wanted_usd` (N, A) move their prices; None without impact."""
+    if rules.costs.impact == 0:
+        return None
+    if conditions is None:
+        raise ValueError("impact needs the market's conditions; use `conditions_of(panel)`")
+    return impact_frac(wanted_usd, conditions, rules.costs.impact)
+
+
+def _affordable(accounts: Accounts, orders: Orders, size: Tensor, price: Tensor, rules: Rules) -> Tensor:
+    """Return what of `size` (N, A), which is no short sale, can be traded: no credit, nothing too small."""
     fee, smallest = rules.costs.fee_frac, rules.costs.smallest_order_usd
-    size = torch.maximum(orders.units, -accounts.units)
     gross = size * price
     closes = orders.protective | (size == -accounts.units)
     sells = torch.where((gross <= -smallest) | (closes & (gross < 0.0)), gross, 0.0)
@@ -226,9 +267,9 @@ def _booked(
     # Bases and peaks are only compared with, so no gradient needs to remember them.
     value = (cash + (units * fill_usd).sum(-1)).detach()
     took_profit, out_until = accounts.took_profit, accounts.out_until_us
-    if rules.profit_take_frac > 0:
+    if is_on(rules.profit_take_frac):
         took_profit = (took_profit | (orders.rules & Rule.PROFIT_TAKE.value).bool()) & exposed
-    if rules.move_to_cash_frac > 0:
+    if is_on(rules.move_to_cash_frac):
         moved = (orders.rules & Rule.MOVE_TO_CASH.value).bool()
         out_until = torch.where(moved, now_us + rules.cash_us, out_until)
     return Accounts(

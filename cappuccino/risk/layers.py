@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from cappuccino.portfolio.account import Accounts
+from cappuccino.portfolio.conditions import Conditions
 from cappuccino.risk import position, protection
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Rule, Rules, Threshold, is_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +36,79 @@ def under_rules(
     mark_usd: Tensor,
     now_us: Tensor | int,
     rules: Rules,
+    conditions: Conditions | None = None,
 ) -> Orders:
-    """Return `wanted` (N, A units) after both layers, given the accounts' value (N,) at `mark_usd`."""
+    """Return `wanted` (N, A units) after both layers, given the accounts' value (N,) at `mark_usd`.
+
+    Raises ValueError when the rules need `conditions`, or places for their thresholds by symbol.
+    """
+    rules.require(conditions)
     units = accounts.units
-    everything, half, flags = _portfolio_layer(accounts, value_usd, rules)
-    stops, stop_flags = _position_layer(accounts, mark_usd, rules)
+    everything, half, flags = _portfolio_layer(accounts, value_usd, mark_usd, rules, conditions)
+    stops, stop_flags = _position_layer(accounts, mark_usd, rules, conditions)
     flags = flags + stop_flags
-    if rules.move_to_cash_frac > 0:
+    if is_on(rules.move_to_cash_frac):
         out = protection.kept_out(accounts, now_us)
         flags = flags + (out & (wanted > 0).any(-1)) * Rule.KEPT_OUT.value
         wanted = torch.where(out.unsqueeze(-1), wanted.clamp(max=0.0), wanted)
     protective = stops | everything.unsqueeze(-1)
     trade = torch.where(protective, -units, wanted)
-    if rules.profit_take_frac > 0:
+    if is_on(rules.profit_take_frac):
         takes = half.unsqueeze(-1)
         protective = protective | takes
         trade = torch.where(takes, torch.minimum(trade, units * -0.5), trade)  # also: no buys in this step
     return Orders(trade, protective & (units > 0), flags)
 
 
-def _portfolio_layer(accounts: Accounts, value_usd: Tensor, rules: Rules) -> tuple[Tensor, Tensor, Tensor]:
+def _portfolio_layer(
+    accounts: Accounts, value_usd: Tensor, mark_usd: Tensor, rules: Rules, conditions: Conditions | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return where to sell everything and where to sell half, (N,) bool, and the flags (N,)."""
+    unit = _portfolio_unit(accounts, mark_usd, rules, conditions)
     everything = half = torch.zeros_like(accounts.in_cycle)
     flags = torch.zeros_like(accounts.out_until_us)
-    if rules.portfolio_trailing_stop_frac > 0:
-        everything = protection.trailing_stop(accounts, value_usd, rules.portfolio_trailing_stop_frac)
+    if is_on(rules.portfolio_trailing_stop_frac):
+        everything = protection.trailing_stop(accounts, value_usd, rules.portfolio_trailing_stop_frac * unit)
         flags = everything * Rule.TRAILING_STOP.value
-    if rules.move_to_cash_frac > 0:
-        fires = protection.move_to_cash(accounts, value_usd, rules.move_to_cash_frac) & ~everything
+    if is_on(rules.move_to_cash_frac):
+        fires = protection.move_to_cash(accounts, value_usd, rules.move_to_cash_frac * unit) & ~everything
         flags = flags + fires * Rule.MOVE_TO_CASH.value
         everything = everything | fires
-    if rules.profit_take_frac > 0:
-        half = protection.profit_take(accounts, value_usd, rules.profit_take_frac) & ~everything
+    if is_on(rules.profit_take_frac):
+        half = protection.profit_take(accounts, value_usd, rules.profit_take_frac * unit) & ~everything
         flags = flags + half * Rule.PROFIT_TAKE.value
     return everything, half, flags
 
 
-def _position_layer(accounts: Accounts, mark_usd: Tensor, rules: Rules) -> tuple[Tensor, Tensor]:
+def _portfolio_unit(accounts: Accounts, mark_usd: Tensor, rules: Rules, conditions: Conditions | None) -> Threshold:
+    """Return what a threshold of the portfolio is measured in: 1, or the volatility of a day of its holdings, (N,).
+
+    As if all symbols moved together: nearly true of crypto, and an upper bound.
+    """
+    if rules.protection_scaled is False or conditions is None:
+        return 1.0
+    volatility = (accounts.weights(mark_usd) * conditions.daily_volatility_frac).sum(-1)
+    return _where_scaled(volatility, rules.protection_scaled)
+
+
+def _where_scaled(volatility: Tensor, is_scaled: bool | Tensor) -> Tensor:
+    return torch.where(is_scaled, volatility, 1.0) if isinstance(is_scaled, Tensor) else volatility
+
+
+def _position_layer(
+    accounts: Accounts, mark_usd: Tensor, rules: Rules, conditions: Conditions | None
+) -> tuple[Tensor, Tensor]:
     """Return which positions to sell, (N, A) bool, and the flags (N,)."""
+    unit: Threshold = 1.0
+    if conditions is not None and rules.position_scaled is not False:
+        unit = _where_scaled(conditions.daily_volatility_frac, rules.position_scaled)
     sold = torch.zeros_like(accounts.units, dtype=torch.bool)
     flags = torch.zeros_like(accounts.out_until_us)
-    if rules.stop_loss_frac > 0:
-        sold = position.stop_loss(accounts, mark_usd, rules.stop_loss_frac)
+    if is_on(rules.stop_loss_frac):
+        sold = position.stop_loss(accounts, mark_usd, rules.stop_loss_frac * unit)
         flags = sold.any(-1) * Rule.STOP_LOSS.value
-    if rules.position_trailing_stop_frac > 0:
-        stops = position.trailing_stop(accounts, mark_usd, rules.position_trailing_stop_frac)
+    if is_on(rules.position_trailing_stop_frac):
+        stops = position.trailing_stop(accounts, mark_usd, rules.position_trailing_stop_frac * unit)
         flags = flags + stops.any(-1) * Rule.POSITION_TRAILING_STOP.value
         sold = sold | stops
     return sold, flags

@@ -1,20 +1,21 @@
-"""Position risk, the second layer: one rule per function over (N, A) positions."""
+"""Position risk, the second layer: one rule per function over (N, A) positions; none fires where its threshold is 0."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from cappuccino.portfolio.account import Accounts
+from cappuccino.risk.rules import Threshold, where_on
 
 
-def stop_loss(accounts: Accounts, price_usd: Tensor, frac: float) -> Tensor:
+def stop_loss(accounts: Accounts, price_usd: Tensor, frac: Threshold) -> Tensor:
     """Return where the price fell to `frac` below the average entry: sell the position; (N, A) bool."""
-    return price_usd <= accounts.average_entry_usd * (1.0 - frac)  # entry 0 (flat) is below every price
+    return where_on(price_usd <= accounts.average_entry_usd * (1.0 - frac), frac)  # entry 0 (flat) is below every price
 
 
-def trailing_stop(accounts: Accounts, price_usd: Tensor, frac: float) -> Tensor:
+def trailing_stop(accounts: Accounts, price_usd: Tensor, frac: Threshold) -> Tensor:
     """Return where the price fell to `frac` below the position's peak: sell the position; (N, A) bool."""
-    return price_usd <= accounts.peak_price_usd * (1.0 - frac)
+    return where_on(price_usd <= accounts.peak_price_usd * (1.0 - frac), frac)
 
 
 def cap(target_weights: Tensor, max_weight_frac: float) -> Tensor:

@@ -15,6 +15,7 @@ from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, FloatArray, TimeArray
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import Accounts, open_accounts
+from cappuccino.portfolio.conditions import conditions_of
 from cappuccino.portfolio.measures import Activity, Measures, measure
 from cappuccino.risk.rules import Rules
 
@@ -42,7 +43,9 @@ class EpisodeResult:
     fee_usd: FloatArray
     """(T, N, A)."""
     slippage_usd: FloatArray
-    """(T, N, A)."""
+    """(T, N, A) distance from the market's price times units: slippage, half the spread, impact."""
+    impact_usd: FloatArray
+    """(T, N, A) the part of it that is impact."""
     realized_pnl_usd: FloatArray
     """(T, N, A) of sales, net of the fees of both sides."""
     rules: npt.NDArray[np.int64]
@@ -102,8 +105,8 @@ def run(
 
     The first decision is at the close of row `start`, the last fill at the open of row `stop - 1`, so T is
     `stop - start - 1`. Starts from `accounts` when given (`EpisodeResult.final` of the run that ended on row
-    `start`), otherwise from `n_accounts` flat ones with `cash_usd` each. Raises DataError when the range has
-    no step.
+    `start`), otherwise from `n_accounts` flat ones with `cash_usd` each. Conditions, where the rules need them, are
+    those of `panel`, with all its bars before `start`. Raises DataError when the range has no step.
     """
     if not 0 <= start < stop - 1 < len(panel):
         raise DataError(f"rows [{start}, {stop}) of a panel of {len(panel)} bars hold no step; give at least two bars")
@@ -112,15 +115,18 @@ def run(
     closes = torch.tensor(panel.close[start:stop], dtype=torch.float64, device=state.device)
     opened_us = ((panel.opened_at[start:stop] - _EPOCH) // np.timedelta64(1, "us")).tolist()
     interval_us = panel.interval.us
+    rules = rules.on(panel.symbols, state.device)
+    known = conditions_of(panel.rows(0, stop)).to(state.device) if rules.need_conditions else None
     with torch.inference_mode():
-        tape = _Tape(stop - start - 1, state)
+        tape = _Tape(stop - start - 1, state, rules.costs.impact > 0)
         state = engine.mark(state, closes[0])
         tape.equity_usd[0] = state.value(closes[0])
         for k in range(stop - start - 1):
             targets = policy(start + k, state)
             decided_us, filled_us = opened_us[k] + interval_us, opened_us[k + 1]
+            conditions = known.at(start + k) if known else None
             state, taken = engine.step(
-                state, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, filled_us, rules
+                state, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, filled_us, rules, conditions
             )
             tape.record(k, taken, state.weights(closes[k + 1]))
     # A copy made out here can be computed with anywhere, tensors of inference mode cannot.
@@ -130,17 +136,22 @@ def run(
 class _Tape:
     """Room for everything that the steps of an episode report."""
 
-    def __init__(self, n_steps: int, accounts: Accounts) -> None:
+    def __init__(self, n_steps: int, accounts: Accounts, has_impact: bool) -> None:
         n, a, device = len(accounts), accounts.n_assets, accounts.device
         self.equity_usd = torch.zeros(n_steps + 1, n, dtype=torch.float64, device=device)
         self.rules = torch.zeros(n_steps, n, dtype=torch.int64, device=device)
         # units, price, fee, slippage, realised profit or loss; and weights
         self.fills = torch.zeros(6, n_steps, n, a, dtype=torch.float64, device=device)
+        # One zero for all steps where there is none: it takes no room.
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float64, device=device).expand(n_steps, n, a)
+        self.has_impact, self.impact_usd = has_impact, nothing.clone() if has_impact else nothing
 
     def record(self, k: int, step: engine.Step, weights: Tensor) -> None:
         self.equity_usd[k + 1] = step.value_after_usd
         self.rules[k] = step.rules
         fills = step.fills
+        if self.has_impact:
+            self.impact_usd[k] = fills.impact_usd
         self.fills[:, k] = torch.stack(
             (fills.units, fills.price_usd, fills.fee_usd, fills.slippage_usd, fills.realized_pnl_usd, weights)
         )
@@ -156,6 +167,7 @@ class _Tape:
             price_usd=price,
             fee_usd=fee,
             slippage_usd=slippage,
+            impact_usd=self.impact_usd.cpu().numpy(),
             realized_pnl_usd=realized,
             rules=self.rules.cpu().numpy(),
             final=final,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import Accounts, open_accounts
+from cappuccino.portfolio.conditions import Conditions
 from cappuccino.portfolio.costs import Costs
 from cappuccino.risk.rules import Rule, Rules
 from tests.unit.portfolio.oracle import Oracle
@@ -28,6 +29,10 @@ every_rules = st.builds(
         fee_bps=st.sampled_from((0.0, 25.0, 100.0)),
         slippage_bps=st.sampled_from((0.0, 5.0, 50.0)),
         min_order_usd=st.sampled_from((0.0, 10.0, 200.0)),
+        spread_bps=st.sampled_from((0.0, 8.0)),
+        impact=st.sampled_from((0.0, 0.5, 2.0)),
+        maker_fee_bps=st.sampled_from((0.0, 15.0)),
+        maker_share_frac=st.sampled_from((0.0, 0.7, 1.0)),
     ),
     portfolio_trailing_stop_frac=off_or(0.015, 0.05),
     profit_take_frac=off_or(0.01, 0.03),
@@ -38,6 +43,19 @@ every_rules = st.builds(
     max_weight_frac=st.sampled_from((0.3, 0.7, 1.0)),
     dampening=st.sampled_from((0.3, 0.8, 1.0)),
 )
+by_asset = st.sampled_from((0.0, 0.03, 0.1))
+varied_rules = st.builds(
+    dataclasses.replace,
+    every_rules,
+    stop_loss_frac=off_or(1.5) | st.tuples(by_asset, by_asset, by_asset).map(torch.tensor).map(torch.Tensor.double),
+    position_trailing_stop_frac=off_or(1.0),
+    portfolio_trailing_stop_frac=off_or(0.5, 1.0),
+    profit_take_frac=off_or(0.5),
+    move_to_cash_frac=off_or(1.0),
+    protection_scaled=st.just(True),
+    position_scaled=st.booleans(),
+)
+"""Multiples of volatility, and thresholds of their own for assets."""
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -49,6 +67,8 @@ class Market:
     close: torch.Tensor
     open: torch.Tensor
     wanted: torch.Tensor
+    conditions: Conditions
+    """Unlike the prices, so that mixing up places shows; now and then a market that stands still."""
 
 
 def market(seed: int, n: int = 1, n_assets: int = 3) -> Market:
@@ -63,7 +83,10 @@ def market(seed: int, n: int = 1, n_assets: int = 3) -> Market:
     for t in range(1, N_BARS):
         if repeat[t]:
             wanted[t] = wanted[t - 1]
-    return Market(torch.tensor(close), torch.tensor(opens), torch.tensor(wanted))
+    volume = rng.uniform(1e4, 1e6, (N_BARS, n_assets)) * (rng.random((N_BARS, n_assets)) > 0.05)
+    sigma = rng.uniform(0.01, 0.06, (N_BARS, n_assets)) * (rng.random((N_BARS, n_assets)) > 0.05)
+    conditions = Conditions(torch.tensor(volume), torch.tensor(sigma))
+    return Market(torch.tensor(close), torch.tensor(opens), torch.tensor(wanted), conditions)
 
 
 def walk(bars: Market, rules: Rules, accounts: Accounts):
@@ -79,23 +102,26 @@ def walk(bars: Market, rules: Rules, accounts: Accounts):
             now_us,
             now_us,
             rules,
+            bars.conditions.at(t),
         )
         yield accounts, after, step, t
         accounts = after
 
 
-@given(seeds, every_rules)
+@given(seeds, every_rules | varied_rules)
 @quick
 def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
     bars = market(seed)
     oracle = Oracle.opened(rules, 5_000.0, 3)
     for _, after, step, t in walk(bars, rules, open_accounts(1, 3, 5_000.0)):
-        fees, slippages, pnls, fired = oracle.step(
+        fees, slippages, impacts, pnls, fired = oracle.step(
             bars.wanted[t, 0].tolist(),
             bars.close[t].tolist(),
             bars.open[t + 1].tolist(),
             bars.close[t + 1].tolist(),
             t * HOUR_US,
+            bars.conditions.daily_volume_usd[t].tolist(),
+            bars.conditions.daily_volatility_frac[t].tolist(),
         )
         near = {"rel": 1e-9, "abs": 1e-7}
         assert Rule(step.rules.item()) == Rule(fired)
@@ -109,6 +135,7 @@ def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
         assert flags == (oracle.in_cycle, oracle.took_profit, oracle.out_until_us)
         assert step.fills.fee_usd[0].tolist() == pytest.approx(fees, **near)
         assert step.fills.slippage_usd[0].tolist() == pytest.approx(slippages, **near)
+        assert step.fills.impact_usd[0].tolist() == pytest.approx(impacts, **near)
         assert step.fills.realized_pnl_usd[0].tolist() == pytest.approx(pnls, **near)
 
 
@@ -151,25 +178,25 @@ def test_cash_and_units_are_never_negative(seed, rules):
         assert (after.units >= 0).all()
 
 
-@given(seeds, every_rules)
+@given(seeds, every_rules | varied_rules)
 @quick
 def test_a_batch_gives_what_each_account_gives_alone(seed, rules):
     bars = market(seed, n=3)
     together = [after for _, after, _, _ in walk(bars, rules, open_accounts(3, 3, 5_000.0))][-1]
     for n in range(3):
-        own = Market(bars.close, bars.open, bars.wanted[:, n : n + 1])
+        own = dataclasses.replace(bars, wanted=bars.wanted[:, n : n + 1])
         alone = [after for _, after, _, _ in walk(own, rules, open_accounts(1, 3, 5_000.0))][-1]
         assert alone.to_rows() == together.select([n]).to_rows()
 
 
-@given(seeds, every_rules)
+@given(seeds, every_rules | varied_rules)
 @quick
 def test_no_rule_blocks_an_order_that_lowers_risk(seed, rules):
     bars = market(seed, n=4)
     undampened = dataclasses.replace(rules, dampening=1.0)
     for before, after, step, t in walk(bars, undampened, open_accounts(4, 3, 5_000.0)):
         free = engine.decide(before, bars.wanted[t], bars.close[t], 0, rules.without_protection())
-        ruled = engine.decide(before, bars.wanted[t], bars.close[t], t * HOUR_US, undampened)
+        ruled = engine.decide(before, bars.wanted[t], bars.close[t], t * HOUR_US, undampened, bars.conditions.at(t))
         assert (ruled.units <= free.units).all()
         # What a rule sells is sold in full: not too small, not waiting for cash.
         sold = torch.where(ruled.protective, -step.fills.units, 0.0)
@@ -177,7 +204,7 @@ def test_no_rule_blocks_an_order_that_lowers_risk(seed, rules):
         assert (after.units <= before.units)[ruled.protective].all()
 
 
-@given(seeds, every_rules)
+@given(seeds, every_rules | varied_rules)
 @quick
 def test_a_liquidated_account_is_flat_and_its_stop_does_not_fire_twice(seed, rules):
     liquidation = Rule.TRAILING_STOP.value | Rule.MOVE_TO_CASH.value
@@ -190,7 +217,7 @@ def test_a_liquidated_account_is_flat_and_its_stop_does_not_fire_twice(seed, rul
         was_liquidated = liquidated
 
 
-@given(seeds, every_rules)
+@given(seeds, every_rules | varied_rules)
 @quick
 def test_nobody_buys_while_move_to_cash_stays_out(seed, rules):
     for before, _, step, t in walk(market(seed, n=4), rules, open_accounts(4, 3, 5_000.0)):
@@ -208,6 +235,29 @@ def test_an_agent_never_buys_beyond_the_weight_cap(seed, rules):
         value = step.value_before_usd.unsqueeze(-1).expand(4, 3)
         worth = after.units * no_drift.close[t]
         assert (worth[bought] <= value[bought] * rules.max_weight_frac + 1e-6).all()
+
+
+@given(seeds, st.lists(every_rules, min_size=3, max_size=3), st.booleans())
+@quick
+def test_accounts_with_thresholds_of_their_own_do_what_each_does_alone(seed, each, position_scaled):
+    costs, shared = each[0].costs, {"dampening": 0.8, "max_weight_frac": 0.7, "cash_us": 6 * HOUR_US}
+    each = [dataclasses.replace(one, costs=costs, position_scaled=position_scaled, **shared) for one in each]
+    each[2] = dataclasses.replace(each[2], protection_scaled=True)
+    portfolio = ("portfolio_trailing_stop_frac", "profit_take_frac", "move_to_cash_frac")
+    positions = ("stop_loss_frac", "position_trailing_stop_frac")
+    columns = {name: torch.tensor([getattr(one, name) for one in each]) for name in (*portfolio, *positions)}
+    columns = {name: column[:, None] if name in positions else column for name, column in columns.items()}
+    together = dataclasses.replace(
+        each[0],
+        **{name: column.double() for name, column in columns.items()},
+        protection_scaled=torch.tensor([False, False, True]),
+    )
+    bars = market(seed, n=3)
+    all_of_them = [after for _, after, _, _ in walk(bars, together, open_accounts(3, 3, 5_000.0))][-1]
+    for n in range(3):
+        own = dataclasses.replace(bars, wanted=bars.wanted[:, n : n + 1])
+        alone = [after for _, after, _, _ in walk(own, each[n], open_accounts(1, 3, 5_000.0))][-1]
+        assert alone.to_rows() == all_of_them.select([n]).to_rows()
 
 
 @given(seeds, every_rules)

@@ -17,13 +17,20 @@ from cappuccino.market.panel import BarPanel, as_datetime64
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
-from cappuccino.settings import CostSettings, RiskSettings
+from cappuccino.settings import CostSettings, PositionSettings, ProtectionSettings, RiskSettings
 from cappuccino.validation import evaluate
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 PAIRING = Pairing(ModelId("s", 1), ModelId("s", 2), 1)
 RULES = Rules.of(RiskSettings(), CostSettings())
+DEMANDING = Rules.of(
+    RiskSettings(
+        protection=ProtectionSettings(volatility_scaled=True, trailing_stop_frac=0.5),
+        position=PositionSettings(volatility_scaled=True, stop_loss_frac=1.0, stop_loss_by_symbol={"BTC/USD": 0.5}),
+    ),
+    CostSettings(impact=1, spread_bps=4),
+)
 FREE = Rules.of(RiskSettings(), CostSettings(fee_bps=0, slippage_bps=0)).without_protection()
 
 
@@ -79,15 +86,16 @@ def first_days(n: int, days: float = 1, first: int = 1) -> list[Window]:
     return [(START + (first + i) * days * DAY, START + (first + i + 1) * days * DAY) for i in range(n)]
 
 
-def test_windows_played_together_are_worth_what_each_is_alone() -> None:
+@pytest.mark.parametrize("rules", [RULES, DEMANDING], ids=["default", "under conditions"])
+def test_windows_played_together_are_worth_what_each_is_alone(rules: Rules) -> None:
     panel = random_panel()
     windows = draw_windows(5, START + DAY, START + 20 * DAY, 5, 3, Interval.H1)
     fake = Fake(momentum)
-    scores = window_scores(fake, panel, windows, RULES, "log_return", 10_000.0)
+    scores = window_scores(fake, panel, windows, rules, "log_return", 10_000.0)
     for (start, stop), score in zip(windows, scores, strict=True):
         first = (start - START) // timedelta(hours=1) - 1  # the bar that closes at `start`
         last = (stop - START) // timedelta(hours=1)
-        alone = evaluate.run(fake.policy(panel), panel, first, last, RULES)
+        alone = evaluate.run(fake.policy(panel), panel, first, last, rules)
         assert score == pytest.approx(math.log(alone.equity_usd[-1, 0] / alone.equity_usd[0, 0]), abs=1e-12)
     assert len({round(score, 9) for score in scores}) == 5
 

@@ -10,6 +10,7 @@ from cappuccino.env.market import MarketArrays, market_arrays
 from cappuccino.errors import DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
+from cappuccino.portfolio.conditions import conditions_of
 
 
 def counting_market(n_bars: int = 6) -> MarketArrays:
@@ -55,5 +56,10 @@ def test_features_must_be_of_the_panel() -> None:
     market = market_arrays(panel, np.zeros((4, 2, 3), dtype=np.float32))
     assert market.opened_us[1] - market.opened_us[0] == Interval.H1.us
     assert (len(market), market.n_assets, market.n_features) == (4, 2, 3)
+    assert market.symbols == ("A/USD", "B/USD")
+    assert torch.equal(market.conditions.daily_volume_usd, conditions_of(panel).daily_volume_usd)
+    moved = market.to("cpu")
+    assert (moved.symbols, moved.interval) == (market.symbols, market.interval)
+    assert torch.equal(moved.conditions.daily_volatility_frac, market.conditions.daily_volatility_frac)
     with pytest.raises(DataError, match="compute features from this very panel"):
         market_arrays(panel, np.zeros((3, 2, 3), dtype=np.float32))

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Rule, Rules, Threshold
+
+
+def of_asset(threshold: Threshold, a: int) -> float:
+    """Return one number for all, or that of asset `a`."""
+    return threshold if isinstance(threshold, float) else threshold[a].item()
 
 
 @dataclass
@@ -29,22 +35,28 @@ class Oracle:
     def value(self, prices: list[float]) -> float:
         return self.cash + sum(u * p for u, p in zip(self.units, prices, strict=True))
 
-    def step(self, targets, close, next_open, next_close, now_us):
-        """Return (fees, slippages, realised profits, rule flags) of the bar."""
-        orders, protective, fired = self.decide(targets, close, now_us)
-        costs = self.fill(orders, protective, fired, next_open, now_us)
+    def step(self, targets, close, next_open, next_close, now_us, volume=None, sigma=None):
+        """Return (fees, slippages, impacts, realised profits, rule flags) of the bar."""
+        orders, protective, fired = self.decide(targets, close, now_us, sigma)
+        costs = self.fill(orders, protective, fired, next_open, now_us, volume, sigma)
         self.look(next_close)
         return (*costs, fired)
 
-    def decide(self, targets, close, now_us):
+    def decide(self, targets, close, now_us, sigma):
         r, value, fired = self.rules, self.value(close), 0
         n = len(close)
-        stop = self.in_cycle and r.portfolio_trailing_stop_frac > 0
-        stop = stop and value <= self.cycle_peak * (1 - r.portfolio_trailing_stop_frac)
-        to_cash = self.in_cycle and not stop and r.move_to_cash_frac > 0
-        to_cash = to_cash and value >= self.cycle_base * (1 + r.move_to_cash_frac)
-        take = self.in_cycle and not (stop or to_cash or self.took_profit) and r.profit_take_frac > 0
-        take = take and value >= self.cycle_base * (1 + r.profit_take_frac)
+        unit, units = 1.0, [1.0] * n
+        if r.protection_scaled:
+            unit = sum(self.units[a] * close[a] / value * sigma[a] for a in range(n))
+        if r.position_scaled:
+            units = sigma
+        stop_frac = r.portfolio_trailing_stop_frac * unit
+        to_cash_frac, take_frac = r.move_to_cash_frac * unit, r.profit_take_frac * unit
+        stop = self.in_cycle and stop_frac > 0 and value <= self.cycle_peak * (1 - stop_frac)
+        to_cash = self.in_cycle and not stop and to_cash_frac > 0
+        to_cash = to_cash and value >= self.cycle_base * (1 + to_cash_frac)
+        take = self.in_cycle and not (stop or to_cash or self.took_profit) and take_frac > 0
+        take = take and value >= self.cycle_base * (1 + take_frac)
         out = r.move_to_cash_frac > 0 and now_us < self.out_until_us
         fired |= stop * Rule.TRAILING_STOP | to_cash * Rule.MOVE_TO_CASH | take * Rule.PROFIT_TAKE
         orders, protective = [], []
@@ -60,9 +72,10 @@ class Oracle:
                 fired |= Rule.KEPT_OUT
                 order = 0.0
             held = self.units[a] > 0
-            loss = held and r.stop_loss_frac > 0 and close[a] <= self.entry[a] * (1 - r.stop_loss_frac)
-            trail = held and r.position_trailing_stop_frac > 0
-            trail = trail and close[a] <= self.peak_price[a] * (1 - r.position_trailing_stop_frac)
+            loss_frac = of_asset(r.stop_loss_frac, a) * units[a]
+            trail_frac = of_asset(r.position_trailing_stop_frac, a) * units[a]
+            loss = held and loss_frac > 0 and close[a] <= self.entry[a] * (1 - loss_frac)
+            trail = held and trail_frac > 0 and close[a] <= self.peak_price[a] * (1 - trail_frac)
             fired |= loss * Rule.STOP_LOSS | trail * Rule.POSITION_TRAILING_STOP
             if stop or to_cash or loss or trail:
                 order = -self.units[a]
@@ -72,35 +85,43 @@ class Oracle:
             protective.append(bool(held and (stop or to_cash or loss or trail or take)))
         return orders, protective, int(fired)
 
-    def fill(self, orders, protective, fired, price, now_us):
-        r, n = self.rules, len(price)
-        fee_frac, slip = r.costs.fee_frac, r.costs.slippage_frac
-        fees, slippages, pnls = [0.0] * n, [0.0] * n, [0.0] * n
+    def fill(self, orders, protective, fired, price, now_us, volume, sigma):
+        r, n, costs = self.rules, len(price), self.rules.costs
+        maker = costs.maker_share_frac
+        fee_frac = ((1 - maker) * costs.fee_bps + maker * costs.maker_fee_bps) / 10_000
+        slip = (1 - maker) * (costs.slippage_bps + costs.spread_bps / 2) / 10_000
+        impact = [0.0] * n
+        for a in range(n):
+            if costs.impact > 0:
+                wanted_usd = (min(-orders[a], self.units[a]) if orders[a] < 0 else orders[a]) * price[a]
+                impact[a] = min(costs.impact * sigma[a] * sqrt(wanted_usd / max(volume[a], 1.0)), 0.5)
+        moved = [slip + impact[a] for a in range(n)]
+        fees, slippages, impacts, pnls = [0.0] * n, [0.0] * n, [0.0] * n, [0.0] * n
         for a in range(n):
             if orders[a] < 0:
-                size, got = min(-orders[a], self.units[a]), price[a] * (1 - slip)
+                size, got = min(-orders[a], self.units[a]), price[a] * (1 - moved[a])
                 whole = size == self.units[a]
                 if size * got < r.costs.smallest_order_usd and not protective[a] and not whole:
                     continue
                 fees[a] = size * got * fee_frac
-                slippages[a] = size * price[a] * slip
+                slippages[a], impacts[a] = size * price[a] * moved[a], size * price[a] * impact[a]
                 pnls[a] = size * (got * (1 - fee_frac) - self.entry[a] * (1 + fee_frac))
                 self.cash += size * got - fees[a]
                 self.units[a] = 0.0 if whole else self.units[a] - size
         buys = [max(order, 0.0) for order in orders]
-        bill = sum(buys[a] * price[a] * (1 + slip) * (1 + fee_frac) for a in range(n))
+        bill = sum(buys[a] * price[a] * (1 + moved[a]) * (1 + fee_frac) for a in range(n))
         scale = min(1.0, self.cash / bill) if bill > 0 else 0.0
         for a in range(n):
-            size, paid = buys[a] * scale, price[a] * (1 + slip)
+            size, paid = buys[a] * scale, price[a] * (1 + moved[a])
             if size == 0 or size * paid < r.costs.smallest_order_usd:
                 continue
             fees[a] = size * paid * fee_frac
-            slippages[a] = size * price[a] * slip
+            slippages[a], impacts[a] = size * price[a] * moved[a], size * price[a] * impact[a]
             self.cash -= size * paid + fees[a]
             self.entry[a] = (self.units[a] * self.entry[a] + size * paid) / (self.units[a] + size)
             self.units[a] += size
         self.book(fired, price, now_us)
-        return fees, slippages, pnls
+        return fees, slippages, impacts, pnls
 
     def book(self, fired, price, now_us):
         for a, units in enumerate(self.units):

@@ -140,7 +140,8 @@ def test_the_default_rules_are_the_settings():
     assert (defaults.move_to_cash_frac, defaults.cash_us) == (0.0, 24 * 3_600_000_000)
     assert (defaults.stop_loss_frac, defaults.position_trailing_stop_frac) == (0.10, 0.0)
     assert (defaults.max_weight_frac, defaults.dampening) == (0.30, 1.0)
-    assert defaults.costs == Costs(fee_bps=25.0, slippage_bps=5.0, min_order_usd=10.0)
+    assert defaults.costs == Costs(fee_bps=25.0, slippage_bps=5.0, min_order_usd=10.0, maker_fee_bps=15.0)
+    assert not defaults.need_conditions
     assert defaults.without_protection().costs == defaults.costs
 
 

@@ -13,6 +13,7 @@ import torch
 
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import open_accounts
+from cappuccino.portfolio.conditions import Conditions
 from cappuccino.portfolio.costs import Costs
 from cappuccino.risk.rules import Rule, Rules
 from cappuccino.settings import CostSettings, RiskSettings
@@ -23,17 +24,23 @@ NO_RULES = dataclasses.replace(
 )
 
 
-def check(table: str, **thresholds: float) -> None:
-    """Trade the table under `thresholds` and compare every row with what it says."""
+def each(*values: float) -> torch.Tensor:
+    """Return one number for each symbol."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def check(table: str, sigma: tuple[float, ...] = (), **thresholds: float | bool | torch.Tensor) -> None:
+    """Trade the table under `thresholds`, in a market of volatility `sigma` a day, and compare every row."""
     rows = [[cell.split() for cell in line.split("|")] for line in table.strip().splitlines()[1:]]
     opens, closes, wants = (
         [torch.tensor([[float(x) for x in row[i]]], dtype=torch.float64) for row in rows] for i in range(3)
     )
     rules = dataclasses.replace(NO_RULES, **thresholds)
+    conditions = Conditions(each(*sigma) * 1e9, each(*sigma)) if sigma else None
     accounts = open_accounts(1, opens[0].shape[1], 1_000.0)
     for t in range(1, len(rows)):
         accounts, step = engine.step(
-            accounts, wants[t - 1], closes[t - 1], opens[t], closes[t], t * HOUR_US, t * HOUR_US, rules
+            accounts, wants[t - 1], closes[t - 1], opens[t], closes[t], t * HOUR_US, t * HOUR_US, rules, conditions
         )
         units, cash, fired = rows[t][3:]
         where = f"row {t}: {rows[t]}"
@@ -175,6 +182,115 @@ def test_a_position_trailing_stop_follows_the_peak_price():
         """,
         position_trailing_stop_frac=0.05,
     )
+
+
+def test_each_symbol_may_have_a_stop_loss_of_its_own():
+    check(
+        """
+        open    | close   | want    | units | cash | rule
+        100 100 | 100 100 | 0.5 0.5 | 0 0   | 1000 | -
+        100 100 | 94 94   | 0.5 0.5 | 5 5   | 0    | -
+        94 94   | 89 94   | 0 0     | 5 0   | 470  | STOP_LOSS
+        89 94   | 89 94   | 0 0     | 0 0   | 915  | STOP_LOSS
+        """,
+        stop_loss_frac=each(0.10, 0.05),
+    )
+
+
+def test_a_symbol_whose_stops_are_at_zero_has_none():
+    check(
+        """
+        open    | close   | want          | units | cash | rule
+        100 100 | 100 100 | 0.5 0.5       | 0 0   | 1000 | -
+        100 100 | 94 40   | 0.7015 0.2985 | 5 5   | 0    | -
+        94 40   | 89 40   | 0.69 0.31     | 5 5   | 0    | -
+        89 40   | 89 40   | 0 0           | 0 5   | 445  | STOP_LOSS POSITION_TRAILING_STOP
+        """,
+        stop_loss_frac=each(0.10, 0.0),
+        position_trailing_stop_frac=each(0.11, 0.0),
+    )
+
+
+def test_scaled_stops_of_positions_are_multiples_of_their_symbol_s_volatility():
+    check(
+        """
+        open  | close | want | units | cash | rule
+        100   | 100   | 1    | 0     | 1000 | -
+        100   | 120   | 1    | 10    | 0    | -
+        120   | 114.1 | 1    | 10    | 0    | -
+        114.1 | 114   | 1    | 10    | 0    | -
+        113   | 113   | 0    | 0     | 1130 | POSITION_TRAILING_STOP
+        """,
+        sigma=(0.025,),
+        position_trailing_stop_frac=2.0,
+        position_scaled=True,
+    )
+
+
+def test_where_nothing_moves_there_is_no_scaled_stop():
+    check(
+        """
+        open    | close   | want          | units | cash | rule
+        100 100 | 100 100 | 0.5 0.5       | 0 0   | 1000 | -
+        100 100 | 96 40   | 0.7059 0.2941 | 5 5   | 0    | -
+        96 40   | 94.9 40 | 0.7035 0.2965 | 5 5   | 0    | -
+        95 40   | 95 40   | 0 0           | 0 5   | 475  | STOP_LOSS
+        """,
+        sigma=(0.05, 0.0),
+        stop_loss_frac=1.0,
+        position_scaled=True,
+    )
+
+
+def test_the_scaled_stop_of_the_portfolio_measures_what_is_held():
+    # Half of each: 2 % a day; the stop is at 3 % below 1000.
+    check(
+        """
+        open    | close   | want          | units | cash  | rule
+        100 100 | 100 100 | 0.5 0.5       | 0 0   | 1000  | -
+        100 100 | 98 97   | 0.5026 0.4974 | 5 5   | 0     | -
+        98 97   | 96.9 97 | 0.5 0.5       | 5 5   | 0     | -
+        96.9 97 | 96.9 97 | 0 0           | 0 0   | 969.5 | TRAILING_STOP
+        """,
+        sigma=(0.01, 0.03),
+        portfolio_trailing_stop_frac=1.5,
+        protection_scaled=True,
+    )
+
+
+def test_the_same_fall_of_a_wilder_portfolio_is_no_reason_to_stop():
+    check(
+        """
+        open    | close   | want          | units | cash  | rule
+        100 100 | 100 100 | 0.5 0.5       | 0 0   | 1000  | -
+        100 100 | 98 97   | 0.5026 0.4974 | 5 5   | 0     | -
+        98 97   | 96.9 97 | 0.5 0.5       | 5 5   | 0     | -
+        96.9 97 | 96.9 97 | 0 0           | 5 5   | 0     | -
+        """,
+        sigma=(0.01, 0.04),
+        portfolio_trailing_stop_frac=1.5,
+        protection_scaled=True,
+    )
+
+
+def test_profit_is_taken_at_a_multiple_of_volatility():
+    check(
+        """
+        open | close | want | units | cash | rule
+        100  | 100   | 1    | 0     | 1000 | -
+        100  | 101.9 | 1    | 10    | 0    | -
+        102  | 102.1 | 1    | 10    | 0    | -
+        102  | 102   | 0    | 5     | 510  | PROFIT_TAKE
+        """,
+        sigma=(0.02,),
+        profit_take_frac=1.0,
+        protection_scaled=True,
+    )
+
+
+def test_scaled_stops_without_a_market_s_conditions_are_refused():
+    with pytest.raises(ValueError, match="need the market's conditions"):
+        check("open | close | want | units | cash | rule\n100|100|1|0|1000|-\n100|100|1|0|1000|-", position_scaled=True)
 
 
 def test_the_weight_cap_limits_wishes():

@@ -13,6 +13,8 @@ from cappuccino.errors import DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio import engine
+from cappuccino.portfolio.account import open_accounts
+from cappuccino.portfolio.conditions import conditions_of
 from cappuccino.portfolio.costs import Costs
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, RiskSettings
@@ -120,6 +122,53 @@ def test_the_future_does_not_move_an_equity_curve():
     before, after = (run(wavering(3), bars, 0, 200, DEFAULTS).equity_usd for bars in (panel, changed))
     np.testing.assert_array_equal(before[:120], after[:120])
     assert not np.array_equal(before[120:], after[120:])
+
+
+DEMANDING = replace(
+    DEFAULTS,
+    costs=Costs(25.0, 5.0, 10.0, spread_bps=4.0, impact=1.0),
+    protection_scaled=True,
+    portfolio_trailing_stop_frac=0.5,
+    position_scaled=True,
+    stop_loss_frac=1.0,
+    stop_loss_by_symbol=(("S1/USD", 0.5),),
+)
+
+
+def traded_panel() -> BarPanel:
+    panel = random_panel()
+    return replace(panel, volume=np.random.default_rng(3).uniform(0, 10, panel.close.shape))
+
+
+def test_an_episode_decides_and_fills_under_the_conditions_known_at_the_close():
+    panel, rules = traded_panel(), DEMANDING.on(("S0/USD", "S1/USD", "S2/USD"))
+    result = run(wavering(3), panel, 20, 60, DEMANDING)
+    accounts, close = open_accounts(1, 3, 10_000.0), torch.tensor(panel.close)
+    hour = Interval.H1.us
+    for t in range(20, 59):
+        known = conditions_of(panel.rows(0, t + 1)).at(t)
+        targets = wavering(3)(t, accounts)
+        fill, now_us = torch.tensor(panel.open[t + 1]), t * hour
+        accounts, step = engine.step(accounts, targets, close[t], fill, close[t + 1], now_us, now_us, rules, known)
+        assert step.value_after_usd.tolist() == result.equity_usd[t - 19].tolist()
+        assert step.fills.impact_usd[0].tolist() == result.impact_usd[t - 20, 0].tolist()
+    assert result.impact_usd.sum() > 0
+    assert (result.slippage_usd >= result.impact_usd).all()
+    assert result.rules.any()
+
+
+def test_the_future_s_volumes_do_not_move_an_equity_curve():
+    panel = traded_panel()
+    changed = replace(panel, volume=np.where(np.arange(200)[:, None] < 120, panel.volume, 0.0))
+    before, after = (run(wavering(3), bars, 0, 200, DEMANDING).equity_usd for bars in (panel, changed))
+    np.testing.assert_array_equal(before[:121], after[:121])  # the fill after the close of row 119
+    assert not np.array_equal(before[121:], after[121:])
+
+
+def test_without_impact_none_is_reported():
+    result = run(wavering(3), random_panel(), 0, 20, DEFAULTS)
+    assert result.impact_usd.shape == result.slippage_usd.shape
+    assert not result.impact_usd.any()
 
 
 def test_measures_report_what_the_account_did():
