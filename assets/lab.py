@@ -19,7 +19,16 @@ from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch import plots
 
 PROJECT = Path(__file__).resolve().parents[1]
-TRAINING_TABLES = ("lab.trials", "lab.studies", "lab.attempts", "lab.evaluations", "lab.updates", "lab.importances")
+TRAINING_TABLES = (
+    "lab.trials",
+    "lab.studies",
+    "lab.attempts",
+    "lab.evaluations",
+    "lab.daily_returns",
+    "lab.folds",
+    "lab.updates",
+    "lab.importances",
+)
 
 
 @dg.multi_asset(name="timeframe_search", specs=[table_spec("lab.timeframe_choices", deps=("features.features",))])

@@ -161,7 +161,7 @@ def train(place: Ground, variant: Variant, seed: int, cpu_s: float) -> Trained:
         ended_s = [time.process_time()]
         result = runner.train(
             place.market,
-            place.train,
+            (place.train,),
             LOOKBACK,
             variant.hyper,
             replace(variant.budget, updates=n_updates),

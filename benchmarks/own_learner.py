@@ -103,10 +103,10 @@ def train(task: OwnTask) -> dict[str, Any]:
     watch = Watch(task, market, runner.LEARNERS[task.hyper.learner])
     _replace_learner(task.hyper.learner, watch)
     watch.started_s = time.perf_counter()
-    train_range, compute = market.range_for(task.lookback), Compute("cpu", task.precision)
+    segments, compute = (market.range_for(task.lookback),), Compute("cpu", task.precision)
     runner.train(
         market.arrays,
-        train_range,
+        segments,
         task.lookback,
         task.hyper,
         task.budget,

@@ -40,9 +40,12 @@ n_accounts = 2
 horizon = 8
 max_width = 64
 arena_days = 8
+holdout_days = 4
 checkpoint_every = 2
 startup_trials = 5
 [arena]
+min_sharpe = -1000
+min_profit_factor = 0
 streak = 1
 windows = 3
 window_days = 1

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
+from cappuccino.arena.candidate import Candidate, load_candidate
+from cappuccino.arena.gates import Gate
 from cappuccino.arena.match import play
 from cappuccino.arena.result import MatchResult, Pairing
 from cappuccino.arena.rows import match_of, match_row
@@ -23,10 +26,11 @@ from cappuccino.registry.manifest import Manifest
 from cappuccino.registry.record import append_decisions, read_book
 from cappuccino.registry.stages import Action, Decision, Stage
 from cappuccino.risk.rules import Rules
-from cappuccino.rl.agent import Agent, Market
+from cappuccino.rl.agent import Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse, Writer
 from cappuccino.validation.evaluate import Policy
+from cappuccino.validation.seal import Seal
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -48,7 +52,7 @@ def play_arena(
 
     Raises ArtifactError when a model's folder is damaged, DataError when the bars do not reach for a match.
     """
-    entered = enter_candidates(warehouse, now)
+    entered = enter_candidates(warehouse, settings, now)
     with warehouse.read() as reader:
         book, matches = read_book(reader), read_matches(reader)
     referee = Referee(warehouse, settings, book.in_stage(Stage.ARENA), now)
@@ -65,29 +69,68 @@ def play_arena(
     return SeasonSummary(len(entered), sum(r.match is not None for r in rounds), tuple(risen), ladder.champion)
 
 
-def enter_candidates(warehouse: Warehouse, now: datetime) -> tuple[ModelId, ...]:
-    """Let every completed trial of a training study into the arena, in the order of studies and trials."""
+def enter_candidates(warehouse: Warehouse, settings: Settings, now: datetime) -> tuple[ModelId, ...]:
+    """Let every candidate into the arena that passes the gate, in the order of studies and trials.
+
+    Candidates are completed trials of every family, ensembles only when they were better than the one before. Every
+    judgement of the gate is stored.
+    """
+    gate = Gate.of(settings.arena)
     with warehouse.write() as writer:
         book = read_book(writer)
-        rows = writer.query(
-            """
-            select study, trial, score
-            from lab.trials
-            inner join lab.studies using (study)
-            where lab.studies.kind = 'training' and lab.trials.state = 'complete'
-            order by lab.studies.as_of_utc, study, trial
-            """
-        )
         decisions: list[Decision] = []
-        for study, trial, score in rows.iter_rows():
+        judged: list[dict[str, Any]] = []
+        for study, trial, sharpe, profit_factor in _candidates(writer).iter_rows():
             model = ModelId(study, trial)
-            if book.stage(model) is None:
-                reason = f"completed its trial with a walk-forward score of {score:.3f}"
-                made = moves.enter(book, model, now, reason, {"score": score}, "rule")
+            refusal = gate.refusal(sharpe, profit_factor)
+            judged.append(
+                {
+                    "study": study,
+                    "trial": trial,
+                    "sharpe_annualized": sharpe,
+                    "profit_factor": profit_factor,
+                    "min_sharpe": gate.min_sharpe,
+                    "min_profit_factor": gate.min_profit_factor,
+                    "passed": refusal is None,
+                    "reason": refusal,
+                    "judged_at_utc": now,
+                }
+            )
+            if refusal is None:
+                reason = f"completed its trial with a Sharpe of {sharpe:.3f} and a profit factor of {profit_factor:.2f}"
+                figures = {"sharpe_annualized": sharpe, "profit_factor": profit_factor}
+                made = moves.enter(book, model, now, reason, figures, "rule")
                 book = book.apply(*made)
                 decisions += made
+        if judged:
+            frame = pl.DataFrame(judged, schema_overrides={"reason": pl.String, "judged_at_utc": TIME})
+            writer.upsert("arena.gates", frame)
         append_decisions(writer, tuple(decisions))
     return tuple(decision.model for decision in decisions)
+
+
+def _candidates(reader: Reader) -> pl.DataFrame:
+    """Return (study, trial, Sharpe, profit factor) of every candidate that has not entered, in order."""
+    return reader.query(
+        """
+        select lab.trials.study, lab.trials.trial, avg(sharpe_annualized), median(profit_factor)
+        from lab.trials
+        inner join lab.studies using (study)
+        inner join lab.evaluations on lab.evaluations.study = lab.trials.study
+            and lab.evaluations.trial = lab.trials.trial
+            and lab.evaluations.subject = 'agent'
+            and lab.evaluations.scope = 'validation'
+        anti join promotion.decisions
+            on promotion.decisions.study = lab.trials.study and promotion.decisions.trial = lab.trials.trial
+        anti join lab.ensembles
+            on lab.ensembles.study = lab.trials.study
+            and lab.ensembles.trial = lab.trials.trial
+            and not lab.ensembles.is_better
+        where lab.studies.kind <> 'timeframe' and lab.trials.state = 'complete'
+        group by lab.studies.as_of_utc, lab.trials.study, lab.trials.trial
+        order by lab.studies.as_of_utc, lab.trials.study, lab.trials.trial
+        """
+    )
 
 
 def read_matches(reader: Reader) -> list[MatchResult]:
@@ -106,9 +149,9 @@ def store_round(writer: Writer, played: Round) -> None:
 
 
 class Fighter:
-    """An agent in the arena; its features are computed once, not once a match."""
+    """A candidate in the arena; its features are computed once, not once a match."""
 
-    def __init__(self, agent: Agent, panel: BarPanel) -> None:
+    def __init__(self, agent: Candidate, panel: BarPanel) -> None:
         self.agent, self.panel = agent, panel
 
     @property
@@ -131,10 +174,11 @@ class Fighter:
 
 
 class Referee:
-    """Plays one pairing after the other on the bars known at one moment."""
+    """Plays one pairing after the other on the bars before the holdout of one moment; it loads no later ones."""
 
     def __init__(self, warehouse: Warehouse, settings: Settings, models: tuple[ModelId, ...], now: datetime) -> None:
         self.warehouse, self.settings, self.now = warehouse, settings, now
+        self.until = Seal.at(settings, now).arena_until
         self.rules = Rules.of(settings.risk, settings.costs)
         manifests = [read_manifest(folder_of(settings.artifacts, model), model) for model in models]
         self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)
@@ -151,7 +195,7 @@ class Referee:
         windows = draw_windows(
             pairing.seed,
             unseen_from,
-            self.now,
+            self.until,
             arena.windows,
             arena.window_days,
             longest,
@@ -172,18 +216,18 @@ class Referee:
 
     def _fighter(self, model: ModelId) -> Fighter:
         if model not in self._fighters:
-            agent = Agent.load(self.settings.artifacts, model)
+            agent = load_candidate(self.settings.artifacts, model)
             self._fighters[model] = Fighter(agent, self._panel(agent))
         return self._fighters[model]
 
-    def _panel(self, agent: Agent) -> BarPanel:
+    def _panel(self, agent: Candidate) -> BarPanel:
         """Return the bars from before the earliest window on, shared by all agents on that market."""
         if agent.market not in self._panels:
             # Twice what the agent needs: features start at a block's edge, not at the first bar.
             history = 2 * (agent.history_bars + agent.lookback) * agent.interval.duration + timedelta(days=40)
             start = self._unseen_from - history
             with self.warehouse.read() as reader:
-                self._panels[agent.market] = agent.market.panel(reader, self.now, start)
+                self._panels[agent.market] = agent.market.panel(reader, self.until, start)
         return self._panels[agent.market]
 
 

@@ -21,6 +21,8 @@ from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import Accounts
 from cappuccino.risk.rules import Rules
 
+Segments = tuple[tuple[int, int], ...]
+"""[start, stop) of bars, in order, without neighbours: what lies between is not trained on."""
 BARELY = 1e-9
 """Action of the smallest wish that is one."""
 
@@ -32,10 +34,9 @@ class Params:
     rules: Rules
     reward: RewardWeights
     wish: Wish
-    first_bar: int
-    """First bar that may be decided on: its window begins inside the range."""
-    last_bar: int
-    """Last bar that may be decided on: the bar after it, where orders fill, is the range's last."""
+    spans: tuple[tuple[int, int], ...]
+    """(first, last) bars that may be decided on, one for each segment of the training range: the window of the first
+    begins inside the segment, the bar after the last, where orders fill, is the segment's last."""
     episode_bars: int
     """Longest episode."""
     cash_usd: float = 10_000.0
@@ -76,38 +77,44 @@ class Transition:
 
 
 def params_for(
-    train_range: tuple[int, int],
+    segments: Segments,
     lookback: int,
     rules: Rules,
     reward: RewardWeights,
     wish: Wish,
     episode_bars: int,
 ) -> Params:
-    """Return parameters that keep windows and fills inside [start, stop); DataError when no step fits."""
-    start, stop = train_range
-    first, last = start + lookback - 1, stop - 2
-    if first > last:
-        raise DataError(
-            f"{stop - start} bars cannot train a lookback of {lookback}: {lookback + 1} are needed; "
-            "load a longer history, or shorten the lookback"
-        )
-    return Params(rules, reward, wish, first, last, episode_bars)
+    """Return parameters that keep windows and fills inside each segment [start, stop).
+
+    Raises DataError when no step fits into one.
+    """
+    for start, stop in segments:
+        if stop - start < lookback + 1:
+            raise DataError(
+                f"{stop - start} bars cannot train a lookback of {lookback}: {lookback + 1} are needed; "
+                "load a longer history, or shorten the lookback"
+            )
+    spans = tuple((start + lookback - 1, stop - 2) for start, stop in segments)
+    return Params(rules, reward, wish, spans, episode_bars)
 
 
 def draw_places(generator: Generator, n: int, params: Params) -> tuple[Tensor, Tensor]:
-    """Return `n` random places: bars (n,) uniform over the range, and bars left (n,) of uniform length.
+    """Return `n` random places: bars (n,) uniform over all segments, and bars left (n,) of uniform length.
 
-    Uneven lengths keep the cuts of parallel episodes apart.
+    Uneven lengths keep the cuts of parallel episodes apart. No episode goes on behind the end of its segment.
     """
-    bar = torch.randint(params.first_bar, params.last_bar + 1, (n,), generator=generator)
+    first, last = torch.tensor(params.spans).unbind(1)
+    n_before = torch.cumsum(last - first + 1, 0)
+    place = torch.randint(0, int(n_before[-1]), (n,), generator=generator)
     left = torch.randint(max(params.episode_bars // 2, 1), params.episode_bars + 1, (n,), generator=generator)
-    return bar, left
+    segment = torch.searchsorted(n_before, place, right=True)
+    bar = last[segment] + 1 - (n_before[segment] - place)
+    return bar, torch.minimum(left, last[segment] - bar + 1)
 
 
-def advance(bar: Tensor, bars_left: Tensor, params: Params) -> tuple[Tensor, Tensor, Tensor]:
+def advance(bar: Tensor, bars_left: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return next bar, bars left then, and where the episode is cut there; any equal shapes."""
-    bar, bars_left = bar + 1, bars_left - 1
-    return bar, bars_left, (bars_left <= 0) | (bar > params.last_bar)
+    return bar + 1, bars_left - 1, bars_left <= 1
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,8 @@ def step(state: State, action: Tensor, market: MarketArrays, params: Params) -> 
     Prices are not checked; `market.require_prices` has been called.
     """
     close, opened = market.close_usd, market.opened_us
-    bar, bars_left, truncated = advance(state.bar, state.bars_left, params)
+    bar, bars_left, truncated = advance(state.bar, state.bars_left)
+    conditions = market.conditions.at(state.bar) if params.rules.need_conditions else None
     accounts, taken = engine.step(
         state.accounts,
         params.wish.weights(action, state.accounts.weights(close[state.bar])),
@@ -162,6 +170,7 @@ def step(state: State, action: Tensor, market: MarketArrays, params: Params) -> 
         opened[state.bar] + market.interval.us,
         opened[bar],
         params.rules,
+        conditions,
         checked=False,
     )
     fills = taken.fills

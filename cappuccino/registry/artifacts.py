@@ -1,4 +1,6 @@
-"""The model folder `<root>/<study>/<trial>/` with `policy.pt` and `manifest.json`: whole or not at all.
+"""The model folder `<root>/<study>/<trial>/` with `manifest.json` and the weights: whole or not at all.
+
+The weights of a network are tensors in `policy.pt`; trees and ensembles are a document, `model.json`.
 
     save: write `.<trial>.saving/`, fsync, rename        load: no symlinks, manifest, identity, hash, weights
 
@@ -24,6 +26,7 @@ from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest, from_json, to_json
 
 WEIGHTS = "policy.pt"
+DOCUMENT = "model.json"
 MANIFEST = "manifest.json"
 
 StateDict = Mapping[str, torch.Tensor]
@@ -57,15 +60,23 @@ def save(folder: Path, manifest: Manifest, state_dict: StateDict, *, replace_unu
     artifact is there already. `replace_unused` replaces that one: an attempt that died before its trial was
     recorded.
     """
-    _require_layout(folder, manifest.model)
     _require_finite(state_dict, manifest.model)
-    weights = weight_bytes(state_dict)
+    return _save(folder, manifest, WEIGHTS, weight_bytes(state_dict), replace_unused)
+
+
+def save_document(folder: Path, manifest: Manifest, content: str, *, replace_unused: bool = False) -> Manifest:
+    """Write the folder of a model that is no network: as `save` does, with `content` for the weights."""
+    return _save(folder, manifest, DOCUMENT, content.encode(), replace_unused)
+
+
+def _save(folder: Path, manifest: Manifest, name: str, weights: bytes, replace_unused: bool) -> Manifest:
+    _require_layout(folder, manifest.model)
     complete = replace(manifest, weight_sha256=hashlib.sha256(weights).hexdigest())
     text = to_json(complete)
     if folder.exists() and not replace_unused:
         _require_same(folder, text)
         return complete
-    _write_whole(folder, {WEIGHTS: weights, MANIFEST: text.encode()})
+    _write_whole(folder, {name: weights, MANIFEST: text.encode()})
     return complete
 
 
@@ -87,15 +98,26 @@ def load(folder: Path, expected: ModelId) -> Artifact:
     Raises ArtifactError that names the file, what was found and what was expected when anything is missing, a
     symbolic link, changed, or another model's.
     """
+    manifest, weights = _load(folder, expected, WEIGHTS)
+    return Artifact(manifest, _tensors(weights, folder / WEIGHTS))
+
+
+def load_document(folder: Path, expected: ModelId) -> tuple[Manifest, str]:
+    """Return manifest and content of a model that is no network; raises ArtifactError as `load` does."""
+    manifest, content = _load(folder, expected, DOCUMENT)
+    return manifest, content.decode()
+
+
+def _load(folder: Path, expected: ModelId, name: str) -> tuple[Manifest, bytes]:
     manifest = read_manifest(folder, expected)
-    weights = _read(folder, WEIGHTS)
+    weights = _read(folder, name)
     found = hashlib.sha256(weights).hexdigest()
     if found != manifest.weight_sha256:
         raise ArtifactError(
-            f"{folder / WEIGHTS} does not match its manifest: found sha256 {found}, "
+            f"{folder / name} does not match its manifest: found sha256 {found}, "
             f"expected {manifest.weight_sha256}; restore the folder, or retire the model"
         )
-    return Artifact(manifest, _tensors(weights, folder / WEIGHTS))
+    return manifest, weights
 
 
 def _tensors(weights: bytes, file: Path) -> dict[str, torch.Tensor]:

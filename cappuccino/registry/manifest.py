@@ -58,7 +58,7 @@ class Manifest:
     metrics: dict[str, float | None]
     """Figures of the training; None where one is not a finite number."""
     weight_sha256: str = ""
-    """Hash of `policy.pt`; `artifacts.save` fills it in."""
+    """Hash of the weights file; `artifacts.save` fills it in."""
 
     @property
     def model(self) -> ModelId:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from cappuccino import __version__
@@ -18,3 +20,13 @@ def code_version() -> str:
         digest.update(file.relative_to(root).as_posix().encode())
         digest.update(file.read_bytes())
     return f"{__version__}+{digest.hexdigest()}"
+
+
+PACKAGES = ("torch", "numpy", "optuna", "polars", "duckdb", "pandas", "pandas-ta-classic", "empyrical-reloaded")
+"""What the bits of a result may depend on."""
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python, of the processor's kind and of every package that results may depend on."""
+    return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in PACKAGES}

@@ -43,7 +43,7 @@ def plan(generator: Generator, bar: Tensor, bars_left: Tensor, horizon: int, par
     """Return the way of places (G,) over `horizon` steps."""
     rows: list[tuple[Tensor, ...]] = []
     for _ in range(horizon):
-        after, left, cut = environment.advance(bar, bars_left, params)
+        after, left, cut = environment.advance(bar, bars_left)
         new_bar, new_left = environment.draw_places(generator, len(bar), params)
         next_bar, next_left = torch.where(cut, new_bar, after), torch.where(cut, new_left, left)
         rows.append((bar, cut, next_bar, next_left))

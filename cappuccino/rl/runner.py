@@ -13,7 +13,7 @@ import torch
 from torch import Generator
 
 from cappuccino.env import environment
-from cappuccino.env.environment import Params, State
+from cappuccino.env.environment import Params, Segments, State
 from cappuccino.env.market import MarketArrays
 from cappuccino.env.observation import N_GLOBAL, N_SYMBOL
 from cappuccino.portfolio.account import Accounts
@@ -59,7 +59,7 @@ def policy_shape(n_assets: int, n_features: int, lookback: int, hyper: Hyper) ->
 
 def train(
     market: MarketArrays,
-    train_range: tuple[int, int],
+    segments: Segments,
     lookback: int,
     hyper: Hyper,
     budget: Budget,
@@ -69,7 +69,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     compute: Compute | None = None,
 ) -> TrainedPolicy:
-    """Return a policy trained on bars [start, stop) of `market`; it comes back on the CPU.
+    """Return a policy trained on the segments [start, stop) of `market`; it comes back on the CPU.
 
     Equal arguments give equal weights on one machine with one number of threads. With `checkpoint`, a killed
     call goes on where it was and tells its updates again; a file of another training is not used. Raises
@@ -77,11 +77,13 @@ def train(
     or features have gaps.
     """
     compute = compute or Compute()
-    market.require_prices(*train_range)
-    fingerprint = _fingerprint(market, train_range, lookback, hyper, budget, rules, seed, compute)
+    for segment in segments:
+        market.require_prices(*segment)
+    fingerprint = _fingerprint(market, segments, lookback, hyper, budget, rules, seed, compute)
     market = market.to(compute.device)
     episode_bars = EPISODE_ROLLOUTS * budget.horizon
-    params = environment.params_for(train_range, lookback, rules, hyper.reward, hyper.wish, episode_bars)
+    placed = rules.on(market.symbols, compute.device)
+    params = environment.params_for(segments, lookback, placed, hyper.reward, hyper.wish, episode_bars)
     learning = _start(market, lookback, hyper, budget, params, seed, compute)
     progress: list[Progress] = []
     stored = checkpoints.read(checkpoint, fingerprint) if checkpoint is not None else None
@@ -159,9 +161,11 @@ def _restore(learning: Learning, content: dict[str, Any], device: str) -> list[P
     return [Progress.from_dict(row) for row in content["progress"]]
 
 
-def _fingerprint(market: MarketArrays, train_range: tuple[int, int], *others: object) -> str:
+def _fingerprint(market: MarketArrays, segments: Segments, *others: object) -> str:
     """Return a hash of all that decides a training's result."""
-    digest = hashlib.blake2b(repr((market.interval.value, train_range, others)).encode(), digest_size=16)
-    for array in (market.features, market.open_usd, market.close_usd, market.opened_us):
-        digest.update(array[slice(*train_range)].contiguous().cpu().numpy().tobytes())
+    digest = hashlib.blake2b(repr((market.interval.value, segments, others)).encode(), digest_size=16)
+    arrays = (market.features, market.open_usd, market.close_usd, market.opened_us, market.volume)
+    for array in (array for array in arrays if array is not None):
+        for segment in segments:
+            digest.update(array[slice(*segment)].contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()

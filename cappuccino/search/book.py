@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from cappuccino.market.interval import Interval
+from cappuccino.market.panel import as_datetime
 from cappuccino.portfolio.measures import Measures
-from cappuccino.registry.version import code_version
+from cappuccino.registry.version import code_version, package_versions
 from cappuccino.rl.hyper import Hyper
 from cappuccino.search.diary import action_spread, collapsed, update_frame
-from cappuccino.search.study import Pair, StudyPlan
+from cappuccino.search.folds import gaps_of
+from cappuccino.search.study import Pair, StudyPlan, folds_of
 from cappuccino.search.suggest import Told
 from cappuccino.search.workers import Ended
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse, Writer
+from cappuccino.validation.joined import DailyReturns
 
 Row = dict[str, Any]
 TIME = pl.Datetime("us", "UTC")
@@ -30,11 +33,23 @@ TRIAL_TYPES: dict[str, pl.DataType] = {
     "env_steps": pl.Int64(),
     "artifact": pl.String(),
     "weight_sha256": pl.String(),
+    "equity_sha256": pl.String(),
     "reason": pl.String(),
     "collapsed": pl.String(),
     "action_spread": pl.Float64(),
     "started_as_of_utc": TIME,
 }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured on stretches of bars, as rows."""
+
+    evaluations: pl.DataFrame
+    """For lab.evaluations."""
+    daily: pl.DataFrame
+    """For lab.daily_returns."""
+
 
 USAGE_TYPES = dict.fromkeys(("cpu_s", "peak_memory_mb", "private_memory_mb"), pl.Float64())
 
@@ -46,11 +61,11 @@ class StudyBook:
         self.warehouse, self.plan, self.settings = warehouse, plan, settings
 
     def open(self) -> None:
-        """Write the study's row, or take it up again under the present cap.
+        """Write the study's row and its rows of lab.folds, or take it up again under the present cap.
 
         Others of its kind that were left in the middle are superseded.
         """
-        start, train_end, end = self.plan.span
+        start, train_end = self.plan.span
         pair = self.plan.pairs[0] if self.plan.kind == "training" else None
         row = {
             "study": self.plan.study,
@@ -64,16 +79,18 @@ class StudyBook:
             "lookback": pair.lookback if pair else None,
             "is_simulated": self.settings.is_simulated,
             "data_start_utc": start,
-            "data_end_utc": end,
+            "data_end_utc": self.plan.known_until,
             "train_end_utc": train_end,
+            "holdout_from_utc": self.plan.seal.arena_until,
             "data_fingerprint": self.plan.fingerprint,
             "bars_from_utc": self.plan.bars_from,
             "bars_fingerprint": self.plan.bars_fingerprint,
             "code_version": code_version(),
+            "packages": json.dumps(package_versions()),
             "settings": self.settings.model_dump_json(),
             "finished_at_utc": None,
         }
-        times = ("as_of_utc", "data_start_utc", "data_end_utc", "train_end_utc", "bars_from_utc", "finished_at_utc")
+        times = [name for name in row if name.endswith("_utc")]
         with self.warehouse.write() as writer:
             writer.execute(
                 """
@@ -95,6 +112,7 @@ class StudyBook:
                     },
                 ),
             )
+            writer.replace("lab.folds", fold_rows(self.plan, self.settings), "study = $study", study=self.plan.study)
 
     def read(self) -> dict[int, Row]:
         """Return the trial rows so far, by number."""
@@ -137,19 +155,19 @@ class StudyBook:
             writer.append("lab.attempts", self._attempt_frame(ended, attempt, hyper))
             self._replace_updates(writer, ended)
 
-    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, evaluations: pl.DataFrame) -> None:
-        """Record the end of a trial and of its last process, with the measures of its folds, in one transaction."""
+    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, judged: Judged | None) -> None:
+        """Record the end of a trial and of its last process, with what it came to on its folds, in one transaction."""
         with self.warehouse.write() as writer:
             writer.append("lab.attempts", self._attempt_frame(ended, attempt, hyper))
             writer.upsert("lab.trials", _trial_frame(row))
             self._replace_updates(writer, ended)
-            if len(evaluations):
-                writer.upsert("lab.evaluations", evaluations)
+            if judged:
+                store_judged(writer, judged)
 
-    def evaluated(self, evaluations: pl.DataFrame) -> None:
-        """Record measures, of baselines say."""
+    def evaluated(self, judged: Judged) -> None:
+        """Record what was measured, of baselines say."""
         with self.warehouse.write() as writer:
-            writer.upsert("lab.evaluations", evaluations)
+            store_judged(writer, judged)
 
     def close(self, state: str, importances: dict[str, float], n_complete: int) -> None:
         """Record the study's end and what mattered in it."""
@@ -202,6 +220,39 @@ class StudyBook:
         return pl.DataFrame([row], schema_overrides=USAGE_TYPES)
 
 
+def store_judged(writer: Writer, judged: Judged) -> None:
+    """Write measures and daily returns; those of the same stretch are replaced."""
+    writer.upsert("lab.evaluations", judged.evaluations)
+    writer.upsert("lab.daily_returns", judged.daily)
+
+
+def fold_rows(plan: StudyPlan, settings: Settings) -> pl.DataFrame:
+    """Return the segments of every fold of a study, as rows of lab.folds."""
+    rows: list[Row] = []
+    for pair in plan.pairs:
+        data = plan.data[pair.interval]
+        gaps = gaps_of(len(data), pair.lookback, pair.holding_bars, settings.training)
+        for number, fold in enumerate(folds_of(data, pair, settings.training)):
+            for part, segments in (("train", fold.train), ("validation", fold.validation)):
+                for position, (start, stop) in enumerate(segments):
+                    rows.append(
+                        {
+                            "study": plan.study,
+                            "interval": pair.interval.value,
+                            "lookback": pair.lookback,
+                            "fold": number,
+                            "part": part,
+                            "segment": position,
+                            "from_utc": as_datetime(data.panel.opened_at[start]),
+                            "to_utc": as_datetime(data.panel.closed_at[stop - 1]),
+                            "n_bars": stop - start,
+                            "purge_bars": gaps.purge_bars,
+                            "after_bars": gaps.after_bars,
+                        }
+                    )
+    return pl.DataFrame(rows)
+
+
 def finished_row(row: Row, ended: Ended, fold_scores: Sequence[float], env_steps: int) -> Row:
     """Return the row of a trial that ended for good; its parameters stay what was asked for."""
     result = ended.result
@@ -214,6 +265,7 @@ def finished_row(row: Row, ended: Ended, fold_scores: Sequence[float], env_steps
         "env_steps": env_steps if result else None,
         "artifact": f"{row['study']}/{row['trial']}" if result and result.weight_sha256 else None,
         "weight_sha256": result.weight_sha256 if result else None,
+        "equity_sha256": result.equity_sha256 if result else None,
         "reason": ended.reason or None,
         "collapsed": collapsed(ended.diary),
         "action_spread": action_spread(ended.diary),
@@ -260,3 +312,16 @@ def evaluation_frame(rows: list[Row]) -> pl.DataFrame:
 
 def _trial_frame(row: Row) -> pl.DataFrame:
     return pl.DataFrame([row], schema_overrides=TRIAL_TYPES)
+
+
+def daily_frame(study: str, trial: int, subject: str, scope: str, fold: int, daily: DailyReturns) -> pl.DataFrame:
+    """Return rows of lab.daily_returns."""
+    ends = pl.Series(daily.closed_at.astype("datetime64[us]"), dtype=pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return pl.DataFrame({"closed_at_utc": ends, "return_frac": daily.returns}).select(
+        pl.lit(study).alias("study"),
+        pl.lit(trial, dtype=pl.Int64).alias("trial"),
+        pl.lit(subject).alias("subject"),
+        pl.lit(scope).alias("scope"),
+        pl.lit(fold, dtype=pl.Int64).alias("fold"),
+        pl.all(),
+    )

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import polars as pl
-
 from cappuccino.errors import TrainingError
 from cappuccino.rl.hyper import Hyper
 from cappuccino.search.book import Row, StudyBook, finished_row, told_of
@@ -226,7 +224,7 @@ class Study:
         opened = self.open[event.trial]
         opened.scores.append(event.score)
         opened.diary[:] = event.diary
-        is_last = event.fold + 1 == opened.task.n_folds
+        is_last = event.fold + 1 == len(opened.task.folds)
         may_prune = self.plan.kind == "training" and not is_last
         startup_trials = self.settings.training.startup_trials
         pool.go_on(event.trial, hopeless(opened.scores, opened.rivals, startup_trials) if may_prune else None)
@@ -241,8 +239,8 @@ class Study:
             self._try_again(opened, ended, outcomes)
             return
         row = finished_row(opened.row, ended, opened.scores, env_steps(opened.task))
-        evaluations = agent_rows(self.plan, ended.trial, ended.result) if ended.result else pl.DataFrame()
-        self.book.ended(row, ended, len(outcomes), hyper, evaluations)
+        judged = agent_rows(self.plan, self.settings, ended.trial, ended.result) if ended.result else None
+        self.book.ended(row, ended, len(outcomes), hyper, judged)
         shutil.rmtree(opened.task.checkpoints, ignore_errors=True)
         self.done[ended.trial] = told_of(row)
         self.n_ended_here += 1

@@ -1,7 +1,8 @@
 """What a study is: which bars, which pairs of interval and lookback, how many trials. Decided once, then kept.
 
-|<------------- training range ------------->|<-- arena -->|  now
-  warm-up | folds: train ..., validate ...   | agents meet here, having seen none of it
+|<------------- training range ------------->|  arena  |  holdout  | now
+  warm-up | folds: train ..., validate ...   |
+                                             `- later bars are not even loaded: `validation.seal`
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from cappuccino.market.fingerprint import bars_fingerprint
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, FloatArray, as_datetime, as_datetime64
 from cappuccino.registry.version import code_version
-from cappuccino.search.folds import Fold, walk_forward
-from cappuccino.settings import Settings
+from cappuccino.search.folds import Fold, Segment, folds
+from cappuccino.settings import Settings, TrainingSettings
 from cappuccino.store.warehouse import Reader
+from cappuccino.validation.seal import Seal
 
 Kind = Literal["timeframe", "training"]
+MAX_HOLDING_DAYS = 14
+"""A purge for positions that are hardly ever closed would leave nothing to train on."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +39,25 @@ class Pair:
 
     interval: Interval
     lookback: int
+    held_bars: int = 0
+    """How long agents of the timeframe search held positions, in the mean; 0 before there are any."""
 
     @property
     def holding_bars(self) -> int:
-        """Bars that a position may reach over the end of training: a day."""
-        return self.interval.per_day
+        """Bars that a position may reach over the end of training: as long as was measured, at least a day."""
+        return max(self.interval.per_day, min(self.held_bars, MAX_HOLDING_DAYS * self.interval.per_day))
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """Bars and features of one interval, cut at the study's moment."""
+    """Bars and features of one interval, up to the end of training: a study knows no later ones."""
 
     panel: BarPanel
     features: FloatArray
     """(T, A, F), complete in every row."""
-    train_stop: int
-    """Position of the first bar that belongs to the arena."""
+
+    def __len__(self) -> int:
+        return len(self.panel)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class StudyPlan:
     study: str
     kind: Kind
     as_of: datetime
+    seal: Seal
     trial_cap: int
     pairs: tuple[Pair, ...]
     data: dict[Interval, StudyData]
@@ -68,20 +76,21 @@ class StudyPlan:
     bars_from: datetime
     """Open of the first bar that the data depend on: the warm-up of the first bar's features."""
     bars_fingerprint: str
-    """Fingerprint of the stored base bars from there to the end of the data."""
+    """Fingerprint of the stored base bars from there to the end of the training range."""
+    known_until: datetime
+    """Close of the newest bar that there was: training, arena and holdout all lie before it."""
 
     def pair_of(self, trial: int) -> Pair:
         """Return the pair that `trial` works on: each in turn, so that all get the same number of trials."""
         return self.pairs[trial % len(self.pairs)]
 
     @property
-    def span(self) -> tuple[datetime, datetime, datetime]:
-        """(first bar, end of the training range, end of the data) over all intervals."""
-        panels = [(one.panel, one.train_stop) for one in self.data.values()]
+    def span(self) -> tuple[datetime, datetime]:
+        """(first bar, end) of the training range over all intervals."""
+        panels = [one.panel for one in self.data.values()]
         return (
-            as_datetime(min(panel.opened_at[0] for panel, _ in panels)),
-            as_datetime(max(panel.closed_at[stop - 1] for panel, stop in panels)),
-            as_datetime(max(panel.closed_at[-1] for panel, _ in panels)),
+            as_datetime(min(panel.opened_at[0] for panel in panels)),
+            as_datetime(max(panel.closed_at[-1] for panel in panels)),
         )
 
 
@@ -115,8 +124,9 @@ def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) ->
     """
     pairs = _pairs(reader, settings, kind, now)
     spec = FeatureSpec.from_settings(settings.features)
+    seal = Seal.at(settings, now)
     data = {
-        interval: _load(reader, settings, spec, interval, now)
+        interval: _load(reader, settings, spec, interval, seal)
         for interval in dict.fromkeys(pair.interval for pair in pairs)
     }
     for pair in pairs:
@@ -127,12 +137,12 @@ def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) ->
     bars_from = min(_first_bar_used(one, spec) for one in data.values())
     end = as_datetime(max(one.panel.closed_at[-1] for one in data.values()))
     bars = bars_fingerprint(reader, settings.market.symbols, bars_from, end)
-    return StudyPlan(name, kind, now, cap, pairs, data, fingerprint, bars_from, bars)
+    return StudyPlan(name, kind, now, seal, cap, pairs, data, fingerprint, bars_from, bars, _known_until(reader, now))
 
 
-def folds_of(data: StudyData, pair: Pair, n_folds: int) -> tuple[Fold, ...]:
+def folds_of(data: StudyData, pair: Pair, training: TrainingSettings) -> tuple[Fold, ...]:
     """Return the folds that every trial of `pair` uses; raises DataError when there are too few bars."""
-    return walk_forward(data.train_stop, 0, n_folds, pair.lookback + pair.holding_bars)
+    return folds(len(data), pair.lookback, pair.holding_bars, training)
 
 
 def _pairs(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> tuple[Pair, ...]:
@@ -140,32 +150,37 @@ def _pairs(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> tup
         return tuple(Pair(i, n) for i in settings.timeframe.intervals for n in settings.timeframe.lookbacks)
     chosen = reader.one(
         """
-        select interval, lookback from lab.timeframe_choices where decided_at_utc <= $now
+        select interval, lookback, holding_bars from lab.timeframe_choices where decided_at_utc <= $now
         order by decided_at_utc desc, study desc limit 1
         """,
         now=now,
     )
     if chosen is None:
         raise TrainingError("no timeframe has been chosen yet; materialise lab/timeframe_choices first")
-    return (Pair(Interval(chosen[0]), int(chosen[1])),)
+    return (Pair(Interval(chosen[0]), int(chosen[1]), int(chosen[2] or 0)),)
 
 
-def _load(reader: Reader, settings: Settings, spec: FeatureSpec, interval: Interval, now: datetime) -> StudyData:
-    panel, features = load_features(reader, settings.market.symbols, interval, spec, now)
+def _known_until(reader: Reader, now: datetime) -> datetime:
+    found = reader.one("select max(closed_at_utc) from market.bars_all where closed_at_utc <= $now", now=now)
+    assert found is not None
+    return found[0] or now
+
+
+def _load(reader: Reader, settings: Settings, spec: FeatureSpec, interval: Interval, seal: Seal) -> StudyData:
+    until = seal.training_until
+    panel, features = load_features(reader, settings.market.symbols, interval, spec, until)
     market = settings.market
-    since = market.start or now - timedelta(days=market.history_days)
+    since = market.start or seal.now - timedelta(days=market.history_days)
     start = int(np.searchsorted(panel.opened_at, as_datetime64(since)))
     panel, features = panel.rows(start, len(panel)), features[start:]
-    if now - as_datetime(panel.closed_at[-1]) > market.max_bar_age + interval.duration:
+    if len(panel) and until - as_datetime(panel.closed_at[-1]) > market.max_bar_age + interval.duration:
         raise StaleData(
-            f"the {interval} features end at {panel.closed_at[-1]} UTC, too long before {now:%F %R}; "
-            "materialise market/bars_all and features/features again"
+            f"the {interval} features end at {panel.closed_at[-1]} UTC, too long before the end of training at "
+            f"{until:%F %R}; materialise market/bars_all and features/features again"
         )
-    arena_from = np.datetime64((now - timedelta(days=settings.training.arena_days)).replace(tzinfo=None), "us")
-    train_stop = int(np.searchsorted(panel.closed_at, arena_from, side="right"))
     if not np.isfinite(features).all():
         raise DataError(f"some {interval} bars lack features that others have; materialise features/features again")
-    return StudyData(panel, features, train_stop)
+    return StudyData(panel, features)
 
 
 def _first_bar_used(data: StudyData, spec: FeatureSpec) -> datetime:
@@ -175,18 +190,20 @@ def _first_bar_used(data: StudyData, spec: FeatureSpec) -> datetime:
 
 def _require_good_folds(data: StudyData, pair: Pair, settings: Settings) -> None:
     """Raise DataError when `pair` has too few bars for its folds, or a fold too many that are filled."""
+    training = settings.training
     try:
-        folds = folds_of(data, pair, settings.training.n_folds)
+        planned = folds_of(data, pair, training)
     except DataError as error:
         raise DataError(
-            f"{pair.interval} x {pair.lookback}, before the last {settings.training.arena_days:g} days "
-            f"(training.arena_days): {error}"
+            f"{pair.interval} x {pair.lookback}, before the last {training.arena_days + training.holdout_days:g} days "
+            f"(training.arena_days and training.holdout_days): {error}"
         ) from None
-    ranges = {"the training range": (0, data.train_stop)}
-    for number, fold in enumerate(folds):
+    ranges: dict[str, tuple[Segment, ...]] = {"the training range": ((0, len(data)),)}
+    for number, fold in enumerate(planned):
         ranges |= {f"fold {number}, training": fold.train, f"fold {number}, validation": fold.validation}
-    for what, span in ranges.items():
-        require_few_filled(data.panel.rows(*span), settings.market.max_filled_frac, what)
+    for what, segments in ranges.items():
+        for segment in segments:
+            require_few_filled(data.panel.rows(*segment), settings.market.max_filled_frac, what)
 
 
 def require_few_filled(panel: BarPanel, max_filled_frac: float, what: str) -> None:
@@ -227,7 +244,7 @@ def _identity(settings: Settings, kind: Kind, pairs: tuple[Pair, ...]) -> str:
     chosen = settings.model_dump(mode="json", include={"training", "timeframe", "costs", "risk", "features"})
     chosen["training"] = {key: value for key, value in chosen["training"].items() if key not in may_change}
     chosen["timeframe"].pop("trials")
-    shared = [kind, code_version(), [(pair.interval, pair.lookback) for pair in pairs], chosen]
+    shared = [kind, code_version(), [(pair.interval, pair.lookback, pair.holding_bars) for pair in pairs], chosen]
     return json.dumps(shared, sort_keys=True)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from cappuccino.env.environment import Segments
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import PRICE_COLUMNS, as_datetime
@@ -18,15 +19,16 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget
 from cappuccino.rl.runner import env_steps_of_update
 from cappuccino.search.arrays import StudyArrays, write_arrays
-from cappuccino.search.book import evaluation_frame, evaluation_row
+from cappuccino.search.book import Judged, daily_frame, evaluation_frame, evaluation_row
 from cappuccino.search.disk import require_disk
 from cappuccino.search.folds import Fold
 from cappuccino.search.scaled import scaled_market
 from cappuccino.search.study import Pair, StudyPlan, folds_of, study_folder
 from cappuccino.search.suggest import seed_of
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialResult, TrialTask, whole_range
 from cappuccino.settings import Settings
-from cappuccino.validation.baselines import BASELINES, benchmark_returns, run_baselines
+from cappuccino.validation.baselines import BASELINES, run_baselines
+from cappuccino.validation.joined import joined_daily, joined_measures
 
 
 def write_study_arrays(plan: StudyPlan, settings: Settings) -> None:
@@ -40,8 +42,8 @@ def write_study_arrays(plan: StudyPlan, settings: Settings) -> None:
         require_disk(settings.warehouse, settings.training.min_free_disk_mb + arrays_mb(plan, settings))
     for interval, data in plan.data.items():
         write_arrays(folder / interval.value, StudyArrays(data.panel, data.features, spec))
-    for interval, train_range in _trainings(plan, settings):
-        scaled_market(folder / interval.value, train_range, plan.data[interval].train_stop)
+    for interval, segments in _trainings(plan, settings):
+        scaled_market(folder / interval.value, segments)
 
 
 def arrays_mb(plan: StudyPlan, settings: Settings) -> float:
@@ -51,21 +53,19 @@ def arrays_mb(plan: StudyPlan, settings: Settings) -> float:
         for one in plan.data.values()
     )
     scaled = sum(
-        plan.data[interval].features[: plan.data[interval].train_stop].size * np.dtype(np.float32).itemsize
-        for interval, _ in _trainings(plan, settings)
+        plan.data[interval].features.size * np.dtype(np.float32).itemsize for interval, _ in _trainings(plan, settings)
     )
     return float(raw + scaled) / 2**20
 
 
-def _trainings(plan: StudyPlan, settings: Settings) -> list[tuple[Interval, tuple[int, int]]]:
-    """Return the distinct ranges that trials train on, each with its interval."""
-    found: dict[tuple[Interval, tuple[int, int]], None] = {}
+def _trainings(plan: StudyPlan, settings: Settings) -> list[tuple[Interval, Segments]]:
+    """Return the distinct segments that trials train on, each with its interval."""
+    found: dict[tuple[Interval, Segments], None] = {}
     for pair in plan.pairs:
         data = plan.data[pair.interval]
-        folds = folds_of(data, pair, settings.training.n_folds)
-        found |= dict.fromkeys((pair.interval, fold.train) for fold in folds)
+        found |= dict.fromkeys((pair.interval, fold.train) for fold in folds_of(data, pair, settings.training))
         if plan.kind == "training":
-            found[pair.interval, (0, data.train_stop)] = None
+            found[pair.interval, whole_range(data.panel)] = None
     return list(found)
 
 
@@ -78,7 +78,6 @@ def task_of(plan: StudyPlan, settings: Settings, trial: int, hyper: Hyper) -> Tr
     return TrialTask(
         model=ModelId(plan.study, trial),
         arrays=folder / pair.interval.value,
-        train_stop=plan.data[pair.interval].train_stop,
         lookback=pair.lookback,
         hyper=hyper,
         budget=Budget(
@@ -91,8 +90,7 @@ def task_of(plan: StudyPlan, settings: Settings, trial: int, hyper: Hyper) -> Tr
         compute=choose(training.device, training.precision),
         rules=rules,
         training_rules=rules if training.under_rules else rules.without_protection(),
-        n_folds=training.n_folds,
-        holding_bars=pair.holding_bars,
+        folds=folds_of(plan.data[pair.interval], pair, training),
         seed=trial_seed(plan, settings, trial),
         checkpoints=folder / "checkpoints" / str(trial),
         artifacts=settings.artifacts,
@@ -111,43 +109,45 @@ def trial_seed(plan: StudyPlan, settings: Settings, trial: int) -> int:
 def env_steps(task: TrialTask) -> int:
     """Return the environment steps of a complete trial."""
     budget = task.budget
-    n_trainings = task.n_folds + int(task.keeps_model)
+    n_trainings = len(task.folds) + int(task.keeps_model)
     return n_trainings * budget.updates * env_steps_of_update(budget)
 
 
-def agent_rows(plan: StudyPlan, trial: int, result: TrialResult) -> pl.DataFrame:
-    """Return the measures of a trial on its folds, as rows of lab.evaluations."""
+def agent_rows(plan: StudyPlan, settings: Settings, trial: int, result: TrialResult) -> Judged:
+    """Return what a trial came to on its folds."""
     pair = plan.pair_of(trial)
-    folds = folds_of(plan.data[pair.interval], pair, len(result.fold_measures))
-    return evaluation_frame(
-        [
-            evaluation_row(
-                plan.study, trial, "agent", "validation", number, pair.interval, _span(plan, pair, fold), measures
-            )
-            for number, (fold, measures) in enumerate(zip(folds, result.fold_measures, strict=True))
-        ]
+    folds = folds_of(plan.data[pair.interval], pair, settings.training)
+    numbered = list(enumerate(zip(folds, result.fold_measures, result.fold_daily, strict=True)))
+    return Judged(
+        evaluation_frame(
+            [
+                evaluation_row(
+                    plan.study, trial, "agent", "validation", k, pair.interval, _span(plan, pair, fold), measures
+                )
+                for k, (fold, measures, _) in numbered
+            ]
+        ),
+        pl.concat([daily_frame(plan.study, trial, "agent", "validation", k, daily) for k, (_, _, daily) in numbered]),
     )
 
 
-def baseline_rows(plan: StudyPlan, settings: Settings) -> pl.DataFrame:
-    """Return the measures of every baseline on the folds of a training study, as rows of lab.evaluations."""
+def baseline_rows(plan: StudyPlan, settings: Settings) -> Judged:
+    """Return what every baseline came to on the folds of a training study."""
     pair = plan.pairs[0]
     data = plan.data[pair.interval]
     rules = Rules.of(settings.risk, settings.costs)
-    rows = []
-    for number, fold in enumerate(folds_of(data, pair, settings.training.n_folds)):
-        episode = run_baselines(data.panel, *fold.validation, rules, seed=settings.training.seed)
-        benchmark = benchmark_returns(data.panel, *fold.validation)
+    rows, days = [], []
+    for k, fold in enumerate(folds_of(data, pair, settings.training)):
+        seed = settings.training.seed
+        episodes = [run_baselines(data.panel, *segment, rules, seed=seed) for segment in fold.validation]
         span = _span(plan, pair, fold)
-        rows += [
-            evaluation_row(
-                plan.study, -1, name, "validation", number, pair.interval, span, episode.measures(n, benchmark)
-            )
-            for n, name in enumerate(BASELINES)
-        ]
-    return evaluation_frame(rows)
+        for n, name in enumerate(BASELINES):
+            measures = joined_measures(data.panel, fold.validation, episodes, n)
+            rows.append(evaluation_row(plan.study, -1, name, "validation", k, pair.interval, span, measures))
+            days.append(daily_frame(plan.study, -1, name, "validation", k, joined_daily(episodes, n)))
+    return Judged(evaluation_frame(rows), pl.concat(days))
 
 
 def _span(plan: StudyPlan, pair: Pair, fold: Fold) -> tuple[datetime, datetime]:
-    panel = plan.data[pair.interval].panel
-    return as_datetime(panel.opened_at[fold.validation[0]]), as_datetime(panel.closed_at[fold.validation[1] - 1])
+    panel, segments = plan.data[pair.interval].panel, fold.validation
+    return as_datetime(panel.opened_at[segments[0][0]]), as_datetime(panel.closed_at[segments[-1][1] - 1])

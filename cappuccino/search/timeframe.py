@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import polars as pl
 
 from cappuccino.errors import TrainingError
@@ -10,7 +13,7 @@ from cappuccino.search.study import StudyPlan
 from cappuccino.store.warehouse import Warehouse
 
 
-def best_pair(timeframes: pl.DataFrame) -> dict[str, object]:
+def best_pair(timeframes: pl.DataFrame) -> dict[str, Any]:
     """Return the row of lab.timeframes with the best mean score.
 
     Ties go to the longer interval, then to the shorter lookback. Raises TrainingError when no pair has a completed
@@ -24,6 +27,12 @@ def best_pair(timeframes: pl.DataFrame) -> dict[str, object]:
     return ordered.row(0, named=True)
 
 
+def _holding_bars(row: dict[str, Any]) -> int | None:
+    """Return the mean holding time in whole bars; None when nobody traded."""
+    days = row["mean_holding_days"]
+    return None if days is None else math.ceil(days * Interval(row["interval"]).per_day)
+
+
 def choose_timeframe(warehouse: Warehouse, plan: StudyPlan) -> None:
     """Record the pair that won the timeframe study of `plan`."""
     with warehouse.write() as writer:
@@ -34,7 +43,10 @@ def choose_timeframe(warehouse: Warehouse, plan: StudyPlan) -> None:
             "lookback": best["lookback"],
             "score": best["mean_score"],
             "n_trials": best["n_complete"],
+            "holding_bars": _holding_bars(best),
             "decided_at_utc": plan.as_of,
         }
-        rows = pl.DataFrame([row], schema_overrides={"decided_at_utc": pl.Datetime("us", "UTC")})
+        rows = pl.DataFrame(
+            [row], schema_overrides={"holding_bars": pl.Int64, "decided_at_utc": pl.Datetime("us", "UTC")}
+        )
         writer.upsert("lab.timeframe_choices", rows)

@@ -1,6 +1,6 @@
 """One trial: train and judge on every fold, then train on everything and store the model.
 
-|<------------------ [0, train_stop) ------------------>|   later bars are never read
+|<---------------- the study's bars ------------------->|   there are no later ones
 fold 1: train ....|purge| validate |
 fold 2: train ...............|purge| validate            |
 model:  train ...........................................|
@@ -11,17 +11,18 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
 
+from cappuccino.env.environment import Segments
 from cappuccino.env.market import MarketArrays
 from cappuccino.errors import DataError, TrainingDiverged
 from cappuccino.features.scaler import Scaler
-from cappuccino.market.panel import as_datetime
+from cappuccino.market.panel import BarPanel, as_datetime
 from cappuccino.portfolio.measures import Measures
 from cappuccino.registry import artifacts
 from cappuccino.registry.identity import ModelId
@@ -34,11 +35,11 @@ from cappuccino.rl.learning import Budget
 from cappuccino.rl.runner import TrainedPolicy, train
 from cappuccino.search.arrays import StudyArrays, read_arrays
 from cappuccino.search.diary import FINAL, Diary, TrainingLog, begin
-from cappuccino.search.folds import Fold, walk_forward
+from cappuccino.search.folds import Fold
 from cappuccino.search.scaled import scaled_market
-from cappuccino.validation.baselines import benchmark_returns
 from cappuccino.validation.conduct import Watched, conduct_of
-from cappuccino.validation.evaluate import run
+from cappuccino.validation.evaluate import EpisodeResult, run
+from cappuccino.validation.joined import DailyReturns, equity_sha256, joined_daily, joined_measures
 
 LARGEST_WEIGHT = 1000.0
 """Weights begin below 1 and move by about the learning rate a step."""
@@ -51,8 +52,6 @@ class TrialTask:
     model: ModelId
     arrays: Path
     """Folder of `search.arrays`."""
-    train_stop: int
-    """First bar that the trial may not look at."""
     lookback: int
     hyper: Hyper
     budget: Budget
@@ -61,9 +60,8 @@ class TrialTask:
     """What agents are judged under."""
     training_rules: Rules
     """What they learn under."""
-    n_folds: int
-    holding_bars: int
-    """Bars that a position may reach over the end of training; purged together with the lookback."""
+    folds: tuple[Fold, ...]
+    """Segments of the arrays that each fold trains and judges on."""
     seed: int
     checkpoints: Path
     """Folder of this trial's checkpoints."""
@@ -85,6 +83,10 @@ class TrialResult:
     fold_scores: tuple[float, ...]
     """Sharpe ratio, annualised from per-bar returns, on each fold's validation range."""
     fold_measures: tuple[Measures, ...]
+    fold_daily: tuple[DailyReturns, ...] = field(compare=False)
+    """Net returns by day on each fold; `equity_sha256` stands for them in comparisons."""
+    equity_sha256: str
+    """Hash of the equity curves of all folds."""
     weight_sha256: str | None
     """None when no model was kept."""
     duration_s: float
@@ -102,69 +104,66 @@ def run_trial(task: TrialTask, report: Callable[[int, float], None], diary: Diar
     started_s = time.monotonic()
     torch.set_num_threads(1)
     arrays = read_arrays(task.arrays)
-    first = _first_complete(arrays, task.train_stop)
-    folds = walk_forward(task.train_stop, first, task.n_folds, task.lookback + task.holding_bars)
+    _require_complete(arrays)
     diary = [] if diary is None else diary
     judged: list[Measures] = []
-    for number, fold in enumerate(folds):
-        judged.append(_judge(task, arrays, fold, begin(diary, f"fold-{number}")))
+    played: list[list[EpisodeResult]] = []
+    for number, fold in enumerate(task.folds):
+        played.append(_judge(task, arrays, fold, begin(diary, f"fold-{number}")))
+        judged.append(joined_measures(arrays.panel, fold.validation, played[-1]))
         report(number, judged[-1].sharpe_annualized)
-    whole = (first, task.train_stop)
-    weight_sha256 = _keep_model(task, arrays, whole, judged, begin(diary, FINAL)) if task.keeps_model else None
+    weight_sha256 = _keep_model(task, arrays, judged, begin(diary, FINAL)) if task.keeps_model else None
     shutil.rmtree(task.checkpoints, ignore_errors=True)
     return TrialResult(
         score=_score(judged),
         fold_scores=tuple(measures.sharpe_annualized for measures in judged),
         fold_measures=tuple(judged),
+        fold_daily=tuple(joined_daily(episodes) for episodes in played),
+        equity_sha256=equity_sha256([episode for episodes in played for episode in episodes]),
         weight_sha256=weight_sha256,
         duration_s=time.monotonic() - started_s,
     )
 
 
-def _keep_model(
-    task: TrialTask, arrays: StudyArrays, whole: tuple[int, int], judged: Sequence[Measures], log: TrainingLog
-) -> str:
+def _keep_model(task: TrialTask, arrays: StudyArrays, judged: Sequence[Measures], log: TrainingLog) -> str:
     """Train on the whole training range, store the model and return the hash of its weights."""
-    trained, _, scaler = _train(task, whole, log)
-    manifest = _manifest(task, arrays, whole, scaler, _metrics(judged))
+    trained, _, scaler = _train(task, whole_range(arrays.panel), log)
+    manifest = _manifest(task, arrays, scaler, _metrics(judged))
     folder = artifacts.folder_of(task.artifacts, task.model)
     # An artifact that is there is of an attempt that died before its trial was recorded.
     saved = artifacts.save(folder, manifest, trained.policy.state_dict(), replace_unused=True)
     return saved.weight_sha256
 
 
-def _first_complete(arrays: StudyArrays, stop: int) -> int:
-    """Return the first row with all features; raises DataError when a later one lacks some."""
-    if not 0 < stop <= len(arrays.panel):
-        raise DataError(f"training may use bars up to {stop}, but there are {len(arrays.panel)}; plan again")
-    complete = np.asarray(np.isfinite(arrays.features[:stop]).all(axis=(1, 2)))
-    first = int(complete.argmax()) if complete.any() else stop
-    if not complete[first:].all():
-        gap = first + int((~complete[first:]).argmax())
-        raise DataError(
-            f"bar {arrays.panel.opened_at[gap]} UTC lacks features that bars before it have; build the features again"
-        )
-    return first
+def whole_range(panel: BarPanel) -> Segments:
+    """Return the range that a final model trains on."""
+    return ((0, len(panel)),)
 
 
-def _judge(task: TrialTask, arrays: StudyArrays, fold: Fold, log: TrainingLog) -> Measures:
-    """Train on the fold's past and return the measures of what followed, beside buy-and-hold."""
+def _require_complete(arrays: StudyArrays) -> None:
+    """Raise DataError when a bar lacks a feature."""
+    complete = np.asarray(np.isfinite(arrays.features).all(axis=(1, 2)))
+    if not complete.all():
+        gap = arrays.panel.opened_at[int((~complete).argmax())]
+        raise DataError(f"bar {gap} UTC lacks features; build the features again")
+
+
+def _judge(task: TrialTask, arrays: StudyArrays, fold: Fold, log: TrainingLog) -> list[EpisodeResult]:
+    """Train on the fold's training segments and trade each of its validation segments anew."""
     trained, market, _ = _train(task, fold.train, log)
     watched = Watched(Decider(trained.policy, market, task.hyper))
-    episode = run(watched, arrays.panel, *fold.validation, task.rules)
-    log.conduct = conduct_of(watched.actions, episode.units[:, 0])
-    return episode.measures(0, benchmark_returns(arrays.panel, *fold.validation))
+    episodes = [run(watched, arrays.panel, *segment, task.rules) for segment in fold.validation]
+    log.conduct = conduct_of(watched.actions, np.concatenate([episode.units[:, 0] for episode in episodes]))
+    return episodes
 
 
-def _train(
-    task: TrialTask, train_range: tuple[int, int], log: TrainingLog
-) -> tuple[TrainedPolicy, MarketArrays, Scaler]:
-    """Train from scratch on `train_range`; scales, too, know that range only."""
-    market, scaler = scaled_market(task.arrays, train_range, task.train_stop)
+def _train(task: TrialTask, segments: Segments, log: TrainingLog) -> tuple[TrainedPolicy, MarketArrays, Scaler]:
+    """Train from scratch on `segments`; scales, too, know those only."""
+    market, scaler = scaled_market(task.arrays, segments)
     checkpoint, on_progress = task.checkpoints / f"{log.training}.pt", log.updates.append
     trained = train(
         market,
-        train_range,
+        segments,
         task.lookback,
         task.hyper,
         task.budget,
@@ -201,12 +200,10 @@ def _metrics(judged: Sequence[Measures]) -> dict[str, float | None]:
 def _manifest(
     task: TrialTask,
     arrays: StudyArrays,
-    train_range: tuple[int, int],
     scaler: Scaler,
     metrics: dict[str, float | None],
 ) -> Manifest:
     panel, spec = arrays.panel, arrays.spec
-    first, stop = train_range
     return Manifest(
         study=task.model.study,
         trial=task.model.trial,
@@ -218,8 +215,8 @@ def _manifest(
         lookback=task.lookback,
         data_start=as_datetime(panel.opened_at[0]),
         data_end=as_datetime(panel.closed_at[-1]),
-        train_start=as_datetime(panel.opened_at[first]),
-        train_end=as_datetime(panel.closed_at[stop - 1]),
+        train_start=as_datetime(panel.opened_at[0]),
+        train_end=as_datetime(panel.closed_at[-1]),
         data_fingerprint=task.data_fingerprint,
         code_version=task.code_version,
         learner=task.hyper.learner,

@@ -110,7 +110,10 @@ class Schema:
             _refuse_unknown_tables(parsed)
             order = dependencies.in_order({name: file.depends_on for name, file in parsed.items()})
             ordered = sorted((parsed[name] for name in order), key=lambda file: file.kind == "model")
-            return cls(tuple(_bound(connection, file) for file in ordered))
+            bound = tuple(_bound(connection, file) for file in ordered)
+            for file in bound:  # a test may look at any other table
+                _bind_tests(connection, file)
+            return cls(bound)
 
     @cached_property
     def contracts(self) -> MappingProxyType[str, SqlFile]:
@@ -164,8 +167,6 @@ def _bound(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> SqlFile:
         table = tables.find(connection, name)
         if table is None:
             raise ContractError(f"sql file of {name} makes another table; the folder is the schema, the file the name")
-        for test in file.tests:
-            connection.sql(f"explain {test.failing_sql}")
     except duckdb.Error as error:
         raise ContractError(f"sql file of {name}: {error}") from None
     undescribed = [column for column in table.names if column not in file.columns]
@@ -176,3 +177,11 @@ def _bound(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> SqlFile:
             f"{', '.join(undescribed) or 'none'}; described but not there {', '.join(unknown) or 'none'}"
         )
     return replace(file, table=table)
+
+
+def _bind_tests(connection: duckdb.DuckDBPyConnection, file: SqlFile) -> None:
+    try:
+        for test in file.tests:
+            connection.sql(f"explain {test.failing_sql}")
+    except duckdb.Error as error:
+        raise ContractError(f"sql file of {file.full_name}: {error}") from None

@@ -14,12 +14,13 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from cappuccino.arena.candidate import Candidate, load_candidate
 from cappuccino.errors import DataError
 from cappuccino.market.panel import BarPanel, as_datetime, as_datetime64
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
-from cappuccino.rl.agent import Agent, Market
+from cappuccino.rl.agent import Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse
 from cappuccino.trading.rows import bar_rows, fill_rows
@@ -57,7 +58,7 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
     rules = Rules.of(settings.risk, settings.costs)
     with warehouse.read() as reader:
         accounts = open_paper_accounts(reader, settings.sandbox.cash_usd)
-        agents = {a.model: Agent.load(settings.artifacts, a.model) for a in accounts}
+        agents = {a.model: load_candidate(settings.artifacts, a.model) for a in accounts}
         panels = _panels(reader, accounts, agents, now)
     caught_up = (catch_up(a, agents[a.model], panels[agents[a.model].market], rules) for a in accounts)
     traded = [done for done in caught_up if done is not None]
@@ -107,7 +108,7 @@ def open_paper_accounts(reader: Reader, cash_usd: float) -> list[PaperAccount]:
     ]
 
 
-def catch_up(account: PaperAccount, agent: Agent, panel: BarPanel, rules: Rules) -> Traded | None:
+def catch_up(account: PaperAccount, agent: Candidate, panel: BarPanel, rules: Rules) -> Traded | None:
     """Trade the bars of `panel` that opened at `account.traded_until` or later; None when there is none yet.
 
     Raises DataError when the panel begins too late.
@@ -148,7 +149,7 @@ def first_decision(panel: BarPanel, moment: datetime) -> int:
 
 
 def _panels(
-    reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Agent], now: datetime
+    reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Candidate], now: datetime
 ) -> Mapping[Market, BarPanel]:
     """Return one panel for each market that the agents trade, with all that its oldest account has ever needed."""
     starts: dict[Market, datetime] = {}

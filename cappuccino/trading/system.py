@@ -22,6 +22,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from cappuccino.arena.candidate import load_candidate
 from cappuccino.clock import require_utc
 from cappuccino.market.inputs import NO_INPUTS
 from cappuccino.market.interval import Interval
@@ -29,7 +30,7 @@ from cappuccino.market.panel import BarPanel, as_datetime
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
-from cappuccino.rl.agent import Agent, Market
+from cappuccino.rl.agent import Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.trading.paper import first_decision
@@ -53,7 +54,7 @@ SALE_HISTORY = timedelta(days=7)
 
 
 class Trader(Protocol):
-    """What the account asks of a model; `rl.agent.Agent` is one."""
+    """What the account asks of a model; a candidate is one."""
 
     @property
     def market(self) -> Market: ...
@@ -111,7 +112,7 @@ def _desk(warehouse: Warehouse, settings: Settings) -> Desk:
 
     @cache
     def trader(model: ModelId) -> Trader:
-        return Agent.load(settings.artifacts, model)
+        return load_candidate(settings.artifacts, model)
 
     return Desk(trader, bars, Rules.of(settings.risk, settings.costs))
 

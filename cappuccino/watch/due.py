@@ -50,7 +50,8 @@ def arena_due(reader: Reader, settings: Settings, now: datetime) -> Due:
         from lab.trials
         inner join lab.studies using (study)
         anti join promotion.decisions using (study, trial)
-        where lab.studies.kind = 'training' and lab.studies.state in ('complete', 'converged')
+        anti join arena.gates using (study, trial)
+        where lab.studies.kind <> 'timeframe' and lab.studies.state in ('complete', 'converged')
             and lab.trials.state = 'complete'
         """
     )

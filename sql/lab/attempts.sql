@@ -6,7 +6,7 @@ columns:
   trial: Number of the trial.
   attempt: Number of the attempt, from 1.
   outcome: complete, pruned, out_of_memory, disk_full, diverged, failed, killed or interrupted (the study's process ended first).
-  batch_size: Minibatch of the attempt, in samples; halved when memory ran out.
+  batch_size: Minibatch of the attempt, in samples; halved when memory ran out; 0 for trees, which have none.
   learning_rate: Learning rate of the attempt; halved when training diverged.
   duration_s: Wall time, in seconds.
   cpu_s: Processor time of the process, where it could report it.

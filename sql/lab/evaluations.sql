@@ -7,7 +7,9 @@ columns:
   study: Study that the range belongs to.
   trial: Trial of the agent; -1 for a baseline.
   subject: agent, or the name of a baseline.
-  scope: validation (walk-forward folds) or paper (the account's own bars).
+  scope: >
+    validation (the folds of its study), arena and holdout (the study's ranges of these names, see lab.holdouts) or paper
+    (the account's own bars).
   fold: Number of the fold, from 0; 0 for paper.
   paper_of: For paper, the trial whose account gave the range; -1 for validation.
   interval: Bar interval.
@@ -35,7 +37,7 @@ columns:
   slippage_usd: Slippage paid.
 tests:
   - unique: [study, trial, subject, scope, fold, paper_of]
-  - accepted: {scope: [validation, paper]}
+  - accepted: {scope: [validation, arena, holdout, paper]}
 */
 create table lab.evaluations (
     study varchar not null,

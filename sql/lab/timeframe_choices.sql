@@ -7,6 +7,7 @@ columns:
   lookback: Lookback that won, in bars.
   score: Mean score of the pair's completed trials.
   n_trials: Completed trials of the pair.
+  holding_bars: How long its agents held positions, in bars; folds are purged by it.
   decided_at_utc: Clock time of the decision.
 tests:
   - unique: [study]
@@ -17,5 +18,6 @@ create table lab.timeframe_choices (
     lookback bigint not null,
     score double not null,
     n_trials bigint not null,
-    decided_at_utc timestamp not null
+    decided_at_utc timestamp not null,
+    holding_bars bigint
 );

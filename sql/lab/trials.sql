@@ -16,6 +16,7 @@ columns:
   env_steps: Environment steps of all its trainings.
   artifact: Folder of the model below the artifacts folder; empty unless complete.
   weight_sha256: Hash of the weights file.
+  equity_sha256: Hash of the bits of its equity curves on the folds, for `cappuccino reproduce`.
   reason: Why it was pruned or failed.
   collapsed: >
     How its policies collapsed on most of their validation bars: cash (they never traded), constant (the action hardly
@@ -47,5 +48,6 @@ create table lab.trials (
     reason varchar,
     collapsed varchar,
     action_spread double,
+    equity_sha256 varchar,
     primary key (study, trial)
 );

@@ -5,7 +5,7 @@ description: >
   old bars back makes them current again.
 grain: one row per interval with features, and per study
 columns:
-  kind: features, timeframe or training.
+  kind: features, or the kind of a study.
   name: Interval of the features, or name of the study.
   is_in_use: >
     True for features, for the newest study of its kind and for studies with a model that is not retired; what is out
@@ -21,7 +21,7 @@ columns:
   known_since_utc: Clock time of the first sync that changed bars in the range; empty when none is known.
 tests:
   - unique: [kind, name]
-  - accepted: {kind: [features, timeframe, training]}
+  - accepted: {kind: [features, timeframe, training, trees, ensemble]}
 examples:
   - name: other bars than then are out of date since the sync that changed them, an unknown past is not judged
     given:
@@ -78,7 +78,8 @@ seen as (
         coalesce(active_models.models, []),
         lab.studies.symbols,
         coalesce(lab.studies.bars_from_utc, lab.studies.data_start_utc),
-        lab.studies.data_end_utc,
+        -- Studies of before there was a holdout saw all that there was.
+        if(lab.studies.holdout_from_utc is null, lab.studies.data_end_utc, lab.studies.train_end_utc),
         lab.studies.as_of_utc,
         lab.studies.bars_fingerprint
     from lab.studies

@@ -44,4 +44,4 @@ def small_settings(tmp_path: Path) -> Settings:
     file = tmp_path / "empty.toml"
     file.write_text("")
     market = {"symbols": SYMBOLS, "base_interval": "1h", "end": None}
-    return load(file, {"warehouse": tmp_path, "market": market})
+    return load(file, {"warehouse": tmp_path, "market": market, "training": {"holdout_days": 0}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from cappuccino.features.scaler import Scaler
 from cappuccino.features.spec import FeatureSpec
 from cappuccino.market.interval import Interval
+from cappuccino.portfolio.measures import measure
 from cappuccino.registry import artifacts, moves
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest, ManifestFeatures
@@ -20,6 +22,7 @@ from cappuccino.registry.stages import Decision, StageBook
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
+from cappuccino.search.book import evaluation_frame, evaluation_row
 from cappuccino.store.warehouse import Writer
 from tests.unit.small_market import DAY, SYMBOLS
 
@@ -87,9 +90,13 @@ def add_study(writer: Writer, study: str, as_of: datetime, **changes: Any) -> No
         "settings": "{}",
         "bars_from_utc": None,
         "bars_fingerprint": None,
+        "holdout_from_utc": None,
+        "packages": None,
         "finished_at_utc": None,
     }
-    types = {"bars_from_utc": TIME, "bars_fingerprint": pl.String, "finished_at_utc": TIME}
+    types = dict.fromkeys(("bars_from_utc", "holdout_from_utc", "finished_at_utc"), TIME) | dict.fromkeys(
+        ("bars_fingerprint", "packages"), pl.String
+    )
     writer.append("lab.studies", pl.DataFrame([row | changes], schema_overrides=types))
 
 
@@ -114,14 +121,27 @@ def add_trial(writer: Writer, model: ModelId, score: float | None = 0.5, state: 
         "reason": None if done else "it was hopeless",
         "collapsed": None,
         "action_spread": 0.2 if done else None,
+        "equity_sha256": "cd" if done else None,
     }
     types = {
         "score": pl.Float64,
         "fold_scores": pl.List(pl.Float64),
         "collapsed": pl.String,
+        "equity_sha256": pl.String,
         "action_spread": pl.Float64,
     }
     writer.append("lab.trials", pl.DataFrame([row], schema_overrides=types))
+    if done:
+        add_evaluation(writer, model, score or 0.0)
+
+
+def add_evaluation(writer: Writer, model: ModelId, sharpe: float, profit_factor: float = 2.0) -> None:
+    """Write how the model was judged on its only fold."""
+    nothing = measure(np.zeros(24), np.zeros(24), Interval.H1)
+    measures = replace(nothing, sharpe_annualized=sharpe, profit_factor=profit_factor)
+    span = (datetime.fromisoformat("2025-01-01T00:00Z"), datetime.fromisoformat("2025-01-02T00:00Z"))
+    row = evaluation_row(model.study, model.trial, "agent", "validation", 0, Interval.H1, span, measures)
+    writer.upsert("lab.evaluations", evaluation_frame([row]))
 
 
 def replace_production(book: StageBook, by: ModelId, now: datetime, reason: str) -> tuple[Decision, ...]:

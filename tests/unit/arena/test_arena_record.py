@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from cappuccino.arena.candidate import load_candidate
 from cappuccino.arena.record import Fighter, Referee, enter_candidates, play_arena, read_matches
 from cappuccino.arena.result import Pairing
 from cappuccino.errors import ArtifactError, DataError
 from cappuccino.market.interval import Interval
+from cappuccino.market.panel import as_datetime
 from cappuccino.market.sync import load_panel
 from cappuccino.registry import moves
 from cappuccino.registry.artifacts import folder_of
@@ -20,7 +22,7 @@ from cappuccino.registry.stages import Stage, StageBook
 from cappuccino.rl.agent import Agent
 from cappuccino.settings import ArenaSettings, Settings
 from cappuccino.store.warehouse import Warehouse
-from tests.unit.small_lab import add_study, add_trial, save_model
+from tests.unit.small_lab import add_evaluation, add_study, add_trial, save_model
 from tests.unit.small_market import DAY, END, HOUR, START, SYMBOLS
 
 TRAINED = START + 27 * DAY
@@ -30,7 +32,9 @@ Add = Callable[..., None]
 
 @pytest.fixture
 def settings(small_settings: Settings) -> Settings:
-    return small_settings.model_copy(update={"arena": ArenaSettings(streak=9, windows=3, window_days=1)})
+    return small_settings.model_copy(
+        update={"arena": ArenaSettings(streak=9, windows=3, window_days=1, min_sharpe=-9, min_profit_factor=0)}
+    )
 
 
 @pytest.fixture
@@ -57,7 +61,9 @@ def matches(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.query("from arena.matches order by sequence")
 
 
-def test_completed_trials_of_training_studies_enter_once_in_their_order(full_warehouse: Warehouse) -> None:
+def test_completed_trials_of_training_studies_enter_once_in_their_order(
+    full_warehouse: Warehouse, settings: Settings
+) -> None:
     with full_warehouse.write() as writer:
         add_study(writer, "a-later", END)
         add_study(writer, "z-earlier", START)
@@ -71,9 +77,9 @@ def test_completed_trials_of_training_studies_enter_once_in_their_order(full_war
             ("cheap", 0, "complete"),
         ):
             add_trial(writer, ModelId(name, trial), state=state)
-    entered = enter_candidates(full_warehouse, END)
+    entered = enter_candidates(full_warehouse, settings, END)
     assert list(map(str, entered)) == ["z-earlier/1", "z-earlier/3", "a-later/0"]
-    assert enter_candidates(full_warehouse, END + DAY) == ()
+    assert enter_candidates(full_warehouse, settings, END + DAY) == ()
     decisions = book_of(full_warehouse).decisions
     assert [(d.model, d.to_stage, d.decided_at_utc, d.decided_by) for d in decisions] == [
         (model, Stage.ARENA, END, "rule") for model in entered
@@ -81,11 +87,51 @@ def test_completed_trials_of_training_studies_enter_once_in_their_order(full_war
     assert decisions[0].figures == {"score": 0.5}
 
 
-def test_a_retired_model_does_not_enter_again(full_warehouse: Warehouse, add: Add) -> None:
+def test_who_does_not_pass_the_gate_stays_outside_and_is_asked_again_when_it_changes(
+    full_warehouse: Warehouse, settings: Settings
+) -> None:
+    with full_warehouse.write() as writer:
+        add_study(writer, "s", START)
+        for model, sharpe, profit_factor in ((MODELS[0], 0.69, 2.0), (MODELS[1], 0.7, 1.1), (MODELS[2], 3.0, 1.09)):
+            add_trial(writer, model)
+            add_evaluation(writer, model, sharpe, profit_factor)
+    strict = settings.model_copy(update={"arena": ArenaSettings()})
+    assert enter_candidates(full_warehouse, strict, END) == (MODELS[1],)
+    judged = full_warehouse.query("select trial, passed, reason from arena.gates order by trial").rows()
+    assert judged == [
+        (0, False, "Sharpe 0.690 below 0.7"),
+        (1, True, None),
+        (2, False, "profit factor 1.090 below 1.1"),
+    ]
+    assert enter_candidates(full_warehouse, strict, END) == ()
+    assert enter_candidates(full_warehouse, settings, END) == (MODELS[0], MODELS[2])
+    assert full_warehouse.query("select bool_and(passed) from arena.gates").item()
+
+
+def test_the_arena_neither_loads_nor_plays_bars_of_the_holdout(
+    full_warehouse: Warehouse, settings: Settings, add: Add
+) -> None:
+    sealed = settings.model_copy(update={"training": settings.training.model_copy(update={"holdout_days": 7.0})})
+    add()
+    play_arena(full_warehouse, sealed, END)
+    before = matches(full_warehouse)
+    last = full_warehouse.query("select max(to_utc) from arena.windows").item()
+    assert last <= (END - 7 * DAY).replace(tzinfo=last.tzinfo)
+    with full_warehouse.write() as writer:
+        for table in ("arena.matches", "arena.gates", "promotion.decisions"):
+            writer.execute(f"delete from {table}")
+        writer.execute("update market.bars_all set close = 3 * close where closed_at_utc > $since", since=END - 7 * DAY)
+    play_arena(full_warehouse, sealed, END)
+    assert_frame_equal(matches(full_warehouse), before)
+    referee = Referee(full_warehouse, sealed, tuple(MODELS), END)
+    assert as_datetime(referee._panel(load_candidate(settings.artifacts, MODELS[0])).closed_at[-1]) == END - 7 * DAY
+
+
+def test_a_retired_model_does_not_enter_again(full_warehouse: Warehouse, settings: Settings, add: Add) -> None:
     add(n=1)
-    enter_candidates(full_warehouse, END)
+    enter_candidates(full_warehouse, settings, END)
     decide(full_warehouse, lambda book: moves.retire(book, MODELS[0], END, "tried"))
-    assert enter_candidates(full_warehouse, END) == ()
+    assert enter_candidates(full_warehouse, settings, END) == ()
 
 
 def test_a_season_leaves_a_champion_and_a_record_of_everybody_else(

@@ -28,7 +28,7 @@ Make = Callable[..., MarketArrays]
 
 
 def scene(market: MarketArrays, rules: Rules, hyper: Hyper = HYPER) -> tuple[Learning, Params]:
-    params = environment.params_for((0, 150), LOOKBACK, rules, hyper.reward, hyper.wish, episode_bars=40)
+    params = environment.params_for(((0, 150),), LOOKBACK, rules, hyper.reward, hyper.wish, episode_bars=40)
     generator = torch.Generator().manual_seed(0)
     policy = Policy(policy_shape(3, 3, LOOKBACK, hyper), generator)
     bar, left = (p.repeat_interleave(M) for p in environment.draw_places(generator, G, params))

@@ -28,7 +28,7 @@ Collected = tuple[Policy, MarketArrays, Params, State, Rollout, Behaviour]
 @pytest.fixture(scope="module")
 def collected(make_market: Callable[..., MarketArrays], rules: Rules) -> Collected:
     market, hyper = make_market(80), Hyper(width=16, time_decay=1e-4)
-    params = environment.params_for((10, 60), LOOKBACK, rules, hyper.reward, hyper.wish, episode_bars=15)
+    params = environment.params_for(((10, 60),), LOOKBACK, rules, hyper.reward, hyper.wish, episode_bars=15)
     generator = torch.Generator().manual_seed(0)
     policy = Policy(policy_shape(3, 3, LOOKBACK, hyper), generator)
     places = environment.draw_places(generator, G, params)
@@ -44,7 +44,7 @@ def test_accounts_of_a_place_stay_together(collected: Collected) -> None:
     assert rollout.at.shape == (T, G)
     assert rollout.at.max() < len(rollout.seen)
     assert torch.equal(state.bar.reshape(G, M), state.bar[::M, None].expand(G, M))
-    assert (state.bar <= params.last_bar).all()
+    assert (state.bar <= params.spans[0][1]).all()
 
 
 def test_stored_values_and_densities_are_the_policys_own(collected: Collected) -> None:
@@ -81,15 +81,15 @@ def test_the_figures_are_those_of_the_steps(collected: Collected) -> None:
 def test_the_way_is_known_before_any_trading(collected: Collected) -> None:
     """Places go on bar by bar until they are cut, inside the range."""
     params = collected[2]
-    bar, left = torch.tensor([20, params.last_bar]), torch.tensor([3, 9])
+    bar, left = torch.tensor([20, params.spans[0][1]]), torch.tensor([3, 1])
     way = plan(torch.Generator().manual_seed(4), bar, left, 4, params)
     assert way.bars[:3, 0].tolist() == [20, 21, 22]
     assert way.cut[:3, 0].tolist() == [False, False, True]
     assert way.is_cut[:3] == (True, False, True)
     assert way.next_bars_left[:2, 0].tolist() == [2, 1]
     assert torch.equal(way.next_bars[:-1], way.bars[1:])
-    assert params.first_bar <= way.bars.min()
-    assert way.next_bars.max() <= params.last_bar
+    assert params.spans[0][0] <= way.bars.min()
+    assert way.next_bars.max() <= params.spans[0][1]
 
 
 def test_every_bar_is_seen_once_and_found_again(collected: Collected) -> None:

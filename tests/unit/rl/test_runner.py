@@ -39,7 +39,7 @@ class Killed(Exception):  # noqa: N818 - stands for an end, not an error
 def small_training(market: MarketArrays, rules: Rules, **changes: object) -> TrainedPolicy:
     arguments: dict[str, object] = {
         "market": market,
-        "train_range": (0, 150),
+        "segments": ((0, 150),),
         "lookback": 4,
         "hyper": HYPER,
         "budget": SMALL,
@@ -156,7 +156,7 @@ def test_an_obvious_pattern_is_learned(
     """On bars that it never saw, the agent earns most of what is there, where holding earns nothing like it."""
     market = make_market(3000)
     budget = Budget(updates=updates, n_groups=16, n_accounts=n_accounts, horizon=48)
-    trained = train(market, (0, 2000), 4, hyper, budget, rules, seed=1)
+    trained = train(market, ((0, 2000),), 4, hyper, budget, rules, seed=1)
     panel = panel_of(market)
 
     def log_growth(policy: Policy) -> float:

@@ -38,7 +38,7 @@ def searched_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     warehouse, schema = Warehouse(settings.database), Schema.load(SQL)
     warehouse.migrate(schema)
     sync_bars(warehouse, SimulatedSource(1), settings.market, NOW - timedelta(days=40), LATER, LATER)
-    choice = {"study": "timeframe-1", "interval": "1h", "lookback": 8, "score": 1.0, "n_trials": 1}
+    choice = {"study": "timeframe-1", "interval": "1h", "lookback": 8, "score": 1.0, "n_trials": 1, "holding_bars": 24}
     with warehouse.write() as writer:
         models.build(writer, schema.models["market.bars_all"])
         decided = pl.lit(NOW - timedelta(hours=1)).dt.cast_time_unit("us").alias("decided_at_utc")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from cappuccino.errors import TrainingDiverged
 from cappuccino.market.interval import Interval
@@ -22,13 +21,15 @@ from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio.measures import Measures, measure
 from cappuccino.rl.figures import Figures, Progress
 from cappuccino.rl.hyper import Hyper
-from cappuccino.search.book import Row, StudyBook
+from cappuccino.search.book import Judged, Row, StudyBook
 from cappuccino.search.diary import Diary, TrainingLog, begin
 from cappuccino.search.outcome import Outcome
 from cappuccino.search.study import Pair, StudyData, StudyPlan
 from cappuccino.search.trial import TrialResult, TrialTask
 from cappuccino.search.workers import Ended, FoldScored, Pool
 from cappuccino.settings import Settings, load
+from cappuccino.validation.joined import DailyReturns
+from cappuccino.validation.seal import Seal
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USD", "ETH/USD")
@@ -40,7 +41,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "training": {
         "trials": 10,
         "n_folds": 2,
-        "arena_days": 10,
+        "arena_days": 6,
+        "holdout_days": 4,
         "updates": 2,
         "n_groups": 2,
         "n_accounts": 2,
@@ -70,8 +72,20 @@ def plan(settings: Settings, kind: str = "training") -> StudyPlan:
     """Return a study on invented bars, with the cap of `settings`."""
     pairs = tuple(Pair(Interval.H1, lookback) for lookback in ((4, 8) if kind == "timeframe" else (8,)))
     cap = settings.timeframe.trials if kind == "timeframe" else settings.training.trials
-    data = StudyData(panel(), np.zeros((N_BARS, 2, 5)), N_BARS - 48)
-    return StudyPlan("study", kind, NOW, cap, pairs, {Interval.H1: data}, "bars", NOW, "base bars")  # type: ignore[arg-type]
+    data = StudyData(panel(), np.zeros((N_BARS, 2, 5)))
+    return StudyPlan(
+        "study",
+        kind,  # type: ignore[arg-type]
+        NOW,
+        Seal.at(settings, NOW),
+        cap,
+        pairs,
+        {Interval.H1: data},
+        "bars",
+        NOW,
+        "base bars",
+        NOW,
+    )
 
 
 class MemoryBook(StudyBook):
@@ -106,7 +120,7 @@ class MemoryBook(StudyBook):
         self.learning_rates.append(hyper.learning_rate)
         self.diaries[ended.trial] = ended.diary
 
-    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, evaluations: pl.DataFrame) -> None:
+    def ended(self, row: Row, ended: Ended, attempt: int, hyper: Hyper, judged: Judged | None) -> None:
         self.attempted(ended, attempt, hyper)
         self.trials[ended.trial] = row
 
@@ -183,7 +197,7 @@ class FakePool(Pool):
             yield self._end(trial, "pruned", self.pruned.pop(trial))
         elif outcome != "complete":
             yield self._end(trial, outcome, f"it was {outcome}")
-        elif len(scores) < task.n_folds:
+        elif len(scores) < len(task.folds):
             scores.append(fold_score(task, len(scores)))
             yield FoldScored(trial, len(scores) - 1, scores[-1])
         else:
@@ -202,7 +216,16 @@ def fold_score(task: TrialTask, fold: int) -> float:
 
 def trial_result(task: TrialTask, scores: tuple[float, ...]) -> TrialResult:
     sha = f"weights of {task.seed} with {task.hyper.learning_rate}" if task.keeps_model else None
-    return TrialResult(sum(scores) / len(scores), scores, (some_measures(),) * len(scores), sha, 1.0)
+    day = DailyReturns(np.array(["2024-05-02"], dtype="datetime64[us]"), np.zeros(1))
+    return TrialResult(
+        score=sum(scores) / len(scores),
+        fold_scores=scores,
+        fold_measures=(some_measures(),) * len(scores),
+        fold_daily=(day,) * len(scores),
+        equity_sha256="e",
+        weight_sha256=sha,
+        duration_s=1.0,
+    )
 
 
 def some_progress(update: int = 1) -> Progress:

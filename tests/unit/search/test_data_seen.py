@@ -72,7 +72,7 @@ def test_what_was_just_made_is_current_and_says_which_bars_it_saw(settings: Sett
     assert (rows["features"]["from_utc"], rows["features"]["to_utc"]) == (START, LATER)
     spec = FeatureSpec.from_settings(settings.features)
     warmup = spec.warmup_bars(Interval.H1) * HOUR
-    assert (rows["training"]["from_utc"], rows["training"]["to_utc"]) == (STUDY_START - warmup, NOW)
+    assert (rows["training"]["from_utc"], rows["training"]["to_utc"]) == (STUDY_START - warmup, NOW - 10 * DAY)
     assert all(row["bars_fingerprint"] == row["fingerprint_now"] for row in rows.values())
     assert all(row["is_in_use"] and row["known_since_utc"] is None for row in rows.values())
 

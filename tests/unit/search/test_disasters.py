@@ -18,6 +18,7 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget
 from cappuccino.search.arrays import StudyArrays, write_arrays
 from cappuccino.search.diary import Diary
+from cappuccino.search.folds import walk_forward
 from cappuccino.search.outcome import Report
 from cappuccino.search.retry import hyper_after
 from cappuccino.search.scaled import scaled_market
@@ -36,15 +37,14 @@ def short(tmp_path: Path) -> TrialTask:
     """A trial on a fortnight of hours."""
     whole = market(800)
     first = first_row(whole, SPEC)
-    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    panel, features = whole.rows(first, first + 336), compute(whole, SPEC)[first : first + 336]
     write_arrays(tmp_path / "arrays", StudyArrays(panel, features, SPEC))
     settings = settings_in(tmp_path, n_folds=2)
     return replace(
         task_of(plan(settings), settings, 7, Hyper(width=16, batch_size=64, epochs=2)),
         arrays=tmp_path / "arrays",
-        train_stop=336,
         lookback=6,
-        holding_bars=4,
+        folds=walk_forward(336, 2, 10),
         budget=Budget(updates=3, n_groups=3, n_accounts=4, horizon=12, checkpoint_every=1),
         checkpoints=tmp_path / "checkpoints",
     )
@@ -131,7 +131,7 @@ def test_a_disk_that_fills_up_keeps_no_half_model_and_no_half_arrays(short: Tria
     with pytest.raises(OSError, match="No space left"):
         (tiny_disk / "filler").write_bytes(b"0" * 2**17)
     with pytest.raises(OSError, match="No space left"):
-        scaled_market(own, (0, 300), 336)
+        scaled_market(own, ((0, 300),))
     assert not list(own.glob("*scaled*"))
 
 

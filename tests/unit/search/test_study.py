@@ -45,20 +45,21 @@ def test_training_works_on_the_pair_that_was_chosen_last_by_then(lab: Lab) -> No
     settings = lab()
     execute(
         settings,
-        "insert into lab.timeframe_choices values ('timeframe-2', '1h', 4, 1, 1, '2024-06-01 06:00')",
+        "insert into lab.timeframe_choices values ('timeframe-2', '1h', 4, 1, 1, '2024-06-01 06:00', 30)",
     )
-    assert planned(settings).pairs == (Pair(Interval.H1, 8),)
-    assert planned(settings, now=LATER).pairs == (Pair(Interval.H1, 4),)
+    assert planned(settings).pairs == (Pair(Interval.H1, 8, 24),)
+    assert planned(settings, now=LATER).pairs == (Pair(Interval.H1, 4, 30),)
     with pytest.raises(TrainingError, match="materialise lab/timeframe_choices"):
         planned(settings, now=NOW - timedelta(days=1))
 
 
-def test_a_study_sees_the_bars_that_had_closed_and_keeps_the_last_days_from_training(lab: Lab) -> None:
+def test_a_study_gets_no_bar_of_the_arena_and_of_the_holdout(lab: Lab) -> None:
     plan = planned(lab())
     data = plan.data[Interval.H1]
-    assert as_datetime(data.panel.closed_at[-1]) == NOW
-    assert as_datetime(data.panel.closed_at[data.train_stop - 1]) == NOW - timedelta(days=10)
-    assert plan.span == (as_datetime(data.panel.opened_at[0]), NOW - timedelta(days=10), NOW)
+    assert as_datetime(data.panel.closed_at[-1]) == NOW - timedelta(days=10)
+    assert plan.span == (as_datetime(data.panel.opened_at[0]), NOW - timedelta(days=10))
+    assert plan.known_until == NOW
+    assert plan.seal.arena_until == NOW - timedelta(days=4)
     assert np.isfinite(data.features).all()
 
 
@@ -98,7 +99,7 @@ def test_other_bars_make_another_study(lab: Lab) -> None:
 def test_bars_that_were_not_known_then_change_nothing(lab: Lab) -> None:
     settings = lab()
     before = planned(settings)
-    execute(settings, "update market.bars_all set close = 2 * close where opened_at_utc >= '2024-06-01 00:00'")
+    execute(settings, "update market.bars_all set close = 2 * close where opened_at_utc >= '2024-05-22 00:00'")
     assert planned(settings).study == before.study
     assert planned(settings, now=LATER).fingerprint != before.fingerprint
 
@@ -149,10 +150,10 @@ def test_too_little_history_is_refused_with_the_number_needed(lab: Lab) -> None:
 def test_a_fold_with_too_many_filled_bars_is_refused_even_when_the_whole_has_few(lab: Lab) -> None:
     settings = lab()
     whole = planned(settings).data[Interval.H1]
-    folds = folds_of(whole, Pair(Interval.H1, 8), 2)
-    start = folds[1].validation[0]
+    folds = folds_of(whole, Pair(Interval.H1, 8), settings.training)
+    start, stop = folds[1].validation[0]
     n_filled = 4
-    assert n_filled / whole.train_stop < 0.01 < n_filled / (folds[1].validation[1] - start)
+    assert n_filled / len(whole) < 0.01 < n_filled / (stop - start)
     first, last = (whole.panel.opened_at[t].item() for t in (start, start + n_filled - 1))
     execute(
         settings,
@@ -191,11 +192,12 @@ def test_folds_of_the_plan_are_those_of_the_trial(lab: Lab) -> None:
     pair, data = plan.pairs[0], plan.data[Interval.H1]
     write_study_arrays(plan, settings)
     result = run_trial(task_of(plan, settings, 0, Hyper(batch_size=1024)), lambda fold, score: None)
-    agent, baselines = agent_rows(plan, 0, result), baseline_rows(plan, settings)
+    agent = agent_rows(plan, settings, 0, result).evaluations
+    baselines = baseline_rows(plan, settings).evaluations
     assert len(agent) == 2
     assert len(baselines) == 2 * len(BASELINES)
-    for number, fold in enumerate(folds_of(data, pair, 2)):
-        first, last = fold.validation[0], fold.validation[1] - 1
+    for number, fold in enumerate(folds_of(data, pair, settings.training)):
+        first, last = fold.validation[0][0], fold.validation[-1][1] - 1
         span = (as_datetime(data.panel.opened_at[first]), as_datetime(data.panel.closed_at[last]))
         for rows in (agent, baselines):
             of_fold = rows.filter(pl.col("fold") == number).select("from_utc", "to_utc", "n_bars")

@@ -1,7 +1,8 @@
-"""One trial from arrays to a model that trades; a killed one goes on; later bars are never read."""
+"""One trial from arrays to a model that trades; a killed one goes on, and comes to the same."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.learning import Budget
 from cappuccino.search.arrays import StudyArrays, write_arrays
 from cappuccino.search.diary import Diary, action_spread, collapsed
+from cappuccino.search.folds import Gaps, combinatorial, walk_forward
 from cappuccino.search.trial import TrialResult, TrialTask, run_trial
 from cappuccino.settings import CostSettings, RiskSettings
 from cappuccino.validation.evaluate import run
@@ -62,22 +64,19 @@ def whole() -> BarPanel:
 
 @pytest.fixture
 def task(tmp_path: Path, whole: BarPanel) -> TrialTask:
-    """A trial on the bars that have features, as a study hands them over; the last 100 are the arena's."""
-    first = first_row(whole, SPEC)
-    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    """A trial on the bars that have features, as a study hands them over."""
+    panel, features = studied(whole)
     write_arrays(tmp_path / "arrays", StudyArrays(panel, features, SPEC))
     return TrialTask(
         model=ModelId("study", 7),
         arrays=tmp_path / "arrays",
-        train_stop=len(panel) - 100,
         lookback=6,
         hyper=Hyper(width=16, batch_size=64, cash_reserve=0.1),
         budget=Budget(updates=3, n_groups=3, n_accounts=4, horizon=12, checkpoint_every=1),
         compute=Compute(),
         rules=RULES,
         training_rules=RULES,
-        n_folds=2,
-        holding_bars=4,
+        folds=walk_forward(len(panel), 2, 10),
         seed=1,
         checkpoints=tmp_path / "checkpoints",
         artifacts=tmp_path / "artifacts",
@@ -85,6 +84,12 @@ def task(tmp_path: Path, whole: BarPanel) -> TrialTask:
         code_version="1",
         is_simulated=True,
     )
+
+
+def studied(whole: BarPanel) -> tuple[BarPanel, np.ndarray]:
+    """Return what a study gets: bars and features up to 100 bars before the end."""
+    first, stop = first_row(whole, SPEC), len(whole) - 100
+    return whole.rows(first, stop), compute(whole, SPEC)[first:stop]
 
 
 def ignore(fold: int, score: float) -> None:
@@ -119,8 +124,7 @@ def test_a_trial_leaves_a_model_that_says_what_it_is(task: TrialTask, whole: Bar
     assert manifest.weight_sha256 == result.weight_sha256
     assert manifest.metrics["score"] == result.score
     assert manifest.features.names == SPEC.names
-    assert manifest.train_end < manifest.data_end
-    assert (manifest.data_end - manifest.train_end).total_seconds() == 100 * 3600
+    assert manifest.train_end == manifest.data_end == whole.closed_at[-101].item().replace(tzinfo=UTC)
     assert Hyper.from_dict(manifest.hyper) == task.hyper
     assert not task.checkpoints.exists()
 
@@ -227,42 +231,49 @@ def test_a_policy_that_never_trades_on_validation_bars_has_collapsed(task: Trial
     assert action_spread(diary)
 
 
-def test_bars_after_the_training_range_change_neither_scores_nor_weights(
+def test_an_agent_is_judged_on_bars_that_its_fold_did_not_train_on(
     task: TrialTask, whole: BarPanel, tmp_path: Path
 ) -> None:
+    """Whatever the last validation says, the first fold and all trainings before it are the same."""
     honest = run_trial(task, ignore)
-    first = first_row(whole, SPEC)
-    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+    panel, features = studied(whole)
     close = panel.close.copy()
-    close[task.train_stop :] *= 3
-    features[task.train_stop :] = np.nan
+    close[task.folds[1].validation[0][0] :] *= 3
     write_arrays(tmp_path / "other", StudyArrays(replace(panel, close=close), features, SPEC))
     other = run_trial(replace(task, arrays=tmp_path / "other", artifacts=tmp_path / "a2"), ignore)
-    assert same(honest, other)
+    assert honest.fold_scores[0] == other.fold_scores[0]
+    assert honest.equity_sha256 != other.equity_sha256
+
+
+def test_combinatorial_folds_train_around_what_they_are_judged_on(task: TrialTask, whole: BarPanel) -> None:
+    n_bars = len(studied(whole)[0])
+    folds = combinatorial(n_bars, 4, 2, Gaps(10, 20), 7)
+    diary: Diary = []
+    result = run_trial(replace(task, folds=folds), ignore, diary)
+    assert len(result.fold_scores) == 6
+    assert [measures.n_bars for measures in result.fold_measures] == [
+        sum(stop - start - 1 for start, stop in fold.validation) for fold in folds
+    ]
+    n_days = [sum((stop - start - 1) // 24 for start, stop in fold.validation) for fold in folds]
+    assert [len(daily.returns) for daily in result.fold_daily] == n_days
 
 
 def test_scales_know_the_training_range_only(task: TrialTask, whole: BarPanel) -> None:
     run_trial(task, ignore)
     stored = Scaler.from_dict(artifacts.read_manifest(folder(task), task.model).scaler)
-    first = first_row(whole, SPEC)
-    features = compute(whole, SPEC)[first : first + task.train_stop]
-    np.testing.assert_array_equal(stored.mean, fit(features, SPEC.names, whole.symbols).mean)
+    np.testing.assert_array_equal(stored.mean, fit(studied(whole)[1], SPEC.names, whole.symbols).mean)
+    train = task.folds[0].train[0]
+    scales = json.loads((task.arrays / f"scaled-{train[0]}-{train[1]}" / "scaler.json").read_text())
+    mean = fit(studied(whole)[1][slice(*train)], SPEC.names, whole.symbols).mean
+    np.testing.assert_array_equal(Scaler.from_dict(scales).mean, mean)
 
 
-def test_too_few_bars_and_gaps_are_refused(task: TrialTask, whole: BarPanel, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="are needed"):
-        run_trial(replace(task, train_stop=50), ignore)
-    with pytest.raises(DataError, match="plan again"):
-        run_trial(replace(task, train_stop=5000), ignore)
-    first = first_row(whole, SPEC)
-    panel, features = whole.rows(first, len(whole)), compute(whole, SPEC)[first:]
+def test_gaps_in_the_features_are_refused(task: TrialTask, whole: BarPanel, tmp_path: Path) -> None:
+    panel, features = studied(whole)
     features[300, 1, 2] = np.nan
     write_arrays(tmp_path / "gap", StudyArrays(panel, features, SPEC))
     with pytest.raises(DataError, match="build the features again"):
         run_trial(replace(task, arrays=tmp_path / "gap"), ignore)
-    write_arrays(tmp_path / "none", StudyArrays(panel, features * np.nan, SPEC))
-    with pytest.raises(DataError, match="0 bars with complete features"):
-        run_trial(replace(task, arrays=tmp_path / "none"), ignore)
 
 
 def test_an_agent_refuses_other_markets_and_other_weights(task: TrialTask, whole: BarPanel) -> None:

@@ -28,7 +28,7 @@ def allocate(task: TrialTask, report: Report, diary: Diary) -> TrialResult:
     """Fill an array that grows with the minibatch, as a training does."""
     samples = torch.ones(task.hyper.batch_size * BYTES_A_SAMPLE // 4)
     scores = []
-    for fold in range(task.n_folds):
+    for fold in range(len(task.folds)):
         scores.append(fold_score(task, fold) * float(samples[-1]))
         report(fold, scores[-1])
     return trial_result(task, tuple(scores))
@@ -36,7 +36,8 @@ def allocate(task: TrialTask, report: Report, diary: Diary) -> TrialResult:
 
 def task(batch_size: int, trial: int = 0) -> TrialTask:
     settings = settings_in(Path("warehouse"))
-    return replace(task_of(plan(settings), settings, trial, Hyper(batch_size=batch_size)), n_folds=1)
+    asked = task_of(plan(settings), settings, trial, Hyper(batch_size=batch_size))
+    return replace(asked, folds=asked.folds[:1])
 
 
 @needs_proc

@@ -41,7 +41,7 @@ def promoted(warehouse: Warehouse, settings: Settings, moment: datetime) -> Ware
 
 
 def rows(warehouse: Warehouse) -> pl.DataFrame:
-    return warehouse.query("from lab.evaluations order by all")
+    return warehouse.query("from lab.evaluations where scope = 'paper' order by all")
 
 
 def agent_row(warehouse: Warehouse) -> dict[str, object]:

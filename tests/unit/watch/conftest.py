@@ -110,6 +110,8 @@ def _study(name: str, kind: str, state: str, cap: int) -> dict[str, Any]:
         "finished_at_utc": None,
         "bars_from_utc": None,
         "bars_fingerprint": None,
+        "holdout_from_utc": NOW - timedelta(days=16),
+        "packages": "{}",
     }
 
 
@@ -133,6 +135,7 @@ def _trial(study: str, trial: int, state: str, pair: tuple[str, int], score: flo
         "reason": None if complete else "its score after fold 1 is below the median",
         "collapsed": "cash" if trial == 5 else "constant" if trial in (9, 14) else None,
         "action_spread": 0.0 if trial in (5, 9, 14) else 0.21,
+        "equity_sha256": "cd" * 32 if complete else None,
     }
 
 
@@ -211,7 +214,7 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     for i, name in enumerate(BASELINES):
         evaluations.append(evaluation(STUDY, -1, name, "paper", 0, 0.9 - 0.35 * i))
     trainings = {"complete": ("fold-0", "fold-1", "final"), "pruned": ("fold-0",), "failed": ("fold-0", "fold-1")}
-    choice = {"study": SEARCH, "interval": "1h", "lookback": 24, "score": 0.61, "n_trials": 2}
+    choice = {"study": SEARCH, "interval": "1h", "lookback": 24, "score": 0.61, "n_trials": 2, "holding_bars": 24}
     studies = [
         _study(SEARCH, "timeframe", "complete", 8),
         _study(STUDY, "training", "converged", 1000),

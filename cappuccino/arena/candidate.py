@@ -1,0 +1,56 @@
+"""Whatever may fight and trade: a network, trees or an ensemble, each from its artifact folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from cappuccino.market.interval import Interval
+from cappuccino.market.panel import BarPanel
+from cappuccino.registry.artifacts import folder_of, read_manifest
+from cappuccino.registry.identity import ModelId
+from cappuccino.registry.manifest import Manifest
+from cappuccino.rl.agent import Agent, Market
+from cappuccino.validation.evaluate import Policy
+
+
+class Candidate(Protocol):
+    """A model that is ready to decide on panels of its market."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def interval(self) -> Interval: ...
+
+    @property
+    def lookback(self) -> int: ...
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+
+    @property
+    def market(self) -> Market: ...
+
+    @property
+    def history_bars(self) -> int:
+        """Bars that always suffice to decide on the newest of them."""
+        ...
+
+    def policy(self, panel: BarPanel) -> Policy:
+        """Return the decisions over the rows of `panel`; raises DataError when it is of another market."""
+        ...
+
+
+def load_candidate(artifacts: Path, model: ModelId) -> Candidate:
+    """Return `model`, of whichever family; raises ArtifactError when its folder is damaged or of an unknown family."""
+    manifest = read_manifest(folder_of(artifacts, model), model)
+    if manifest.learner == "lightgbm":
+        from cappuccino.trees.agent import TreeAgent
+
+        return TreeAgent.load(artifacts, model)
+    if manifest.learner == "ensemble":
+        from cappuccino.ensemble.agent import Ensemble
+
+        return Ensemble.load(artifacts, model, load_candidate)
+    return Agent.load(artifacts, model)

@@ -1,0 +1,33 @@
+"""Which bars a search and the arena may know at a moment, and which nobody may before all is decided.
+
+    |<------------- training ------------->|<----- arena ----->|<--- holdout --->| now
+                                  `training_until`       `arena_until`
+
+Searches and matches load bars through the moments given here, and hand on nothing else: what lies behind them is not in
+their memory or files. As time goes by the seal moves on with it: a new study has a holdout of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from cappuccino.settings import Settings
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The borders of the three ranges at one moment."""
+
+    training_until: datetime
+    """Closes of later bars are unknown to searches."""
+    arena_until: datetime
+    """Closes of later bars are unknown to the arena; the holdout begins here."""
+    now: datetime
+
+    @classmethod
+    def at(cls, settings: Settings, now: datetime) -> Self:
+        """Return the borders at `now`."""
+        arena_until = now - timedelta(days=settings.training.holdout_days)
+        return cls(arena_until - timedelta(days=settings.training.arena_days), arena_until, now)
