@@ -17,7 +17,7 @@ from cappuccino.trading.system_measures import system_measures
 from cappuccino.watch import plots
 from cappuccino.watch.due import require_fresh
 
-TABLES = ("desk.accounts", "desk.equity", "desk.fills")
+TABLES = ("desk.accounts", "desk.equity", "desk.fills", "desk.votes")
 SYSTEM = (
     "desk.system_account",
     "desk.system_equity",

@@ -39,6 +39,22 @@ COMMANDS = {
     "promote": ("cappuccino.commands.models:promote", "Move a model one stage up."),
     "demote": ("cappuccino.commands.models:demote", "Move a model one stage down."),
     "retire": ("cappuccino.commands.models:retire", "Take a model out for good."),
+    "audit": (
+        "cappuccino.commands.audit:audit",
+        "Check that a model does not look ahead, and that its scales, folds and fills are sound.",
+    ),
+    "reproduce": (
+        "cappuccino.commands.reproduce:reproduce",
+        "Train a trial again and compare weights, equity and scores with what was stored, bit by bit.",
+    ),
+    "backtest": (
+        "cappuccino.commands.backtest:backtest",
+        "Test a model, production, the ensemble or a baseline on history, through the engine that the traders use.",
+    ),
+    "study": (
+        "cappuccino.commands.study:study",
+        "Look back at a study: what mattered, what was luck, what the worst trials share.",
+    ),
     "report": ("cappuccino.commands.look:report", "Write the HTML report."),
     "doctor": (
         "cappuccino.commands.look:doctor",

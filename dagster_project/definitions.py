@@ -7,14 +7,17 @@ from assets import (
     checks,
     currency_checks,
     desk,
+    ensembles,
     features,
     inputs,
+    judgement,
     lab,
     market,
     promotion,
     records,
     report,
     sql_models,
+    trees,
 )
 from assets.freshness import with_freshness
 from cappuccino.clock import Clock
@@ -38,7 +41,10 @@ def build_definitions(
         features.features,
         lab.timeframe_search,
         lab.training,
+        trees.trees,
+        ensembles.ensembles,
         arena.arena,
+        judgement.judgement,
         desk.desk,
         desk.system,
         promotion.decisions,

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import currency_checks, desk
+from assets import arena, currency_checks, desk, judgement
 from assets.records import DEPS
 from assets.tables import key_of
 from cappuccino.market.quality import MEANINGS
@@ -36,12 +36,12 @@ def trading() -> dg.AssetSelection:
 
 def matches() -> dg.AssetSelection:
     """Matches of candidates that wait, and the verdicts."""
-    return _selection("arena.matches", *PAPER)
+    return _selection(*arena.TABLES, *PAPER)
 
 
 def decisive(selection: dg.AssetSelection) -> dg.AssetSelection:
-    """Return the selection without what is only looked at: tables of coverage, and checks that nothing waits for."""
-    looked_at = _selection("market.days", "market.absences") | dg.AssetSelection.all_asset_checks()
+    """Return the selection without what is only looked at: coverage, verdicts, and checks that nothing waits for."""
+    looked_at = _selection("market.days", "market.absences", *judgement.TABLES) | dg.AssetSelection.all_asset_checks()
     return (selection - looked_at) | dg.AssetSelection.checks(*BLOCKING)
 
 

@@ -29,6 +29,7 @@ from cappuccino.risk.rules import Rules
 from cappuccino.rl.agent import Market
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse, Writer
+from cappuccino.validation.audit_record import audit_model
 from cappuccino.validation.evaluate import Policy
 from cappuccino.validation.seal import Seal
 
@@ -56,8 +57,13 @@ def play_arena(
     with warehouse.read() as reader:
         book, matches = read_book(reader), read_matches(reader)
     referee = Referee(warehouse, settings, book.in_stage(Stage.ARENA), now)
+
+    def vet(model: ModelId) -> str | None:
+        report = audit_model(warehouse, settings, model, now)
+        return None if report.passed else f"failed its audit: {report.said}"
+
     rounds: list[Round] = []
-    for played in season(book, matches, referee.play, settings.arena.streak, now):
+    for played in season(book, matches, referee.play, settings.arena.streak, now, vet):
         with warehouse.write() as writer:
             store_round(writer, played)
         rounds.append(played)
@@ -184,6 +190,7 @@ class Referee:
         self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)
         self._fighters: dict[ModelId, Fighter] = {}
         self._panels: dict[Market, BarPanel] = {}
+        self._history: dict[Market, int] = {}
 
     def play(self, pairing: Pairing) -> MatchResult:
         """Return the match of `pairing` over windows that neither side trained on."""
@@ -222,7 +229,9 @@ class Referee:
 
     def _panel(self, agent: Candidate) -> BarPanel:
         """Return the bars from before the earliest window on, shared by all agents on that market."""
-        if agent.market not in self._panels:
+        # Who needs a longer history than who came before gets bars from further back; scores are the same.
+        if agent.market not in self._panels or agent.history_bars > self._history[agent.market]:
+            self._history[agent.market] = agent.history_bars
             # Twice what the agent needs: features start at a block's edge, not at the first bar.
             history = 2 * (agent.history_bars + agent.lookback) * agent.interval.duration + timedelta(days=40)
             start = self._unseen_from - history

@@ -16,6 +16,9 @@ from cappuccino.registry import moves
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.stages import Action, Decision, Stage, StageBook
 
+Vet = Callable[[ModelId], str | None]
+"""Returns what speaks against a model's going to the sandbox, or None."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -39,15 +42,17 @@ def season(
     play: Callable[[Pairing], MatchResult],
     streak: int,
     now: datetime,
+    vet: Vet,
 ) -> Iterator[Round]:
     """Play until one model is left in the line; yields each round after it was played, before the next.
 
-    Losers retire; a champion with a long enough row goes to the sandbox. Stop iterating to stop the season.
+    Losers retire; a champion with a long enough row goes to the sandbox if `vet` finds nothing against it, and retires
+    otherwise. Stop iterating to stop the season.
     """
     ladder = ladder_of(book, matches, streak)
     match = None
     while True:
-        decisions = arena_verdicts(book, ladder, now)
+        decisions = arena_verdicts(book, ladder, now, vet)
         if match or decisions:
             yield Round(match, decisions)
         book = book.apply(*decisions)
@@ -59,8 +64,8 @@ def season(
         ladder = ladder.play(match)
 
 
-def arena_verdicts(book: StageBook, ladder: Ladder, now: datetime) -> tuple[Decision, ...]:
-    """Return what the ladder demands of who is still in the arena: losers retire, a due champion rises."""
+def arena_verdicts(book: StageBook, ladder: Ladder, now: datetime, vet: Vet) -> tuple[Decision, ...]:
+    """Return what the ladder demands of who is still in the arena: losers retire, a due champion rises if vetted."""
     verdicts: tuple[Decision, ...] = ()
     for model in book.in_stage(Stage.ARENA):
         if model in ladder.eliminated:
@@ -69,7 +74,9 @@ def arena_verdicts(book: StageBook, ladder: Ladder, now: datetime) -> tuple[Deci
         elif model == ladder.promotion_due:
             reason = f"beat {len(ladder.beaten)} different opponents in a row"
             figures = {"n_beaten": float(len(ladder.beaten)), "streak": float(ladder.streak)}
-            decided = moves.promote(book, model, now, reason, figures, "rule")
+            objection = vet(model)
+            move = moves.retire if objection else moves.promote
+            decided = move(book, model, now, objection or f"{reason}, and passed its audit", figures, "rule")
         else:
             continue
         book = book.apply(*decided)

@@ -17,6 +17,7 @@ from cappuccino.settings import Settings, load
 if TYPE_CHECKING:
     import polars as pl
 
+    from cappuccino.registry.identity import ModelId
     from cappuccino.store.warehouse import Reader, Warehouse
 
 PLAIN_WIDTH = 220
@@ -110,3 +111,18 @@ def _plain(value: Any) -> Any:
 def model_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the MODEL argument, STUDY/TRIAL."""
     return click.argument("model", metavar="STUDY/TRIAL")(function)
+
+
+def known_model(warehouse: Warehouse, text: str) -> ModelId:
+    """Return the model that `text` names; raises UnknownName when none of that name was trained."""
+    from cappuccino.errors import UnknownName
+    from cappuccino.registry.identity import ModelId
+
+    model = ModelId.parse(text)
+    rows = warehouse.query(
+        "select study || '/' || trial as model from lab.trials where artifact is not null order by score desc"
+    )
+    if str(model) not in rows["model"].to_list():
+        some = ", ".join(rows["model"].head(5)) or "none yet"
+        raise UnknownName(f"no trained model {model}; models are named STUDY/TRIAL, the best are: {some}")
+    return model

@@ -10,6 +10,7 @@ import click
 from cappuccino.commands.common import (
     as_json_option,
     json_text,
+    known_model,
     market_label,
     model_argument,
     production_figures,
@@ -17,13 +18,12 @@ from cappuccino.commands.common import (
     show,
     warehouse_of,
 )
-from cappuccino.errors import StageError, UnknownName
+from cappuccino.errors import StageError
 from cappuccino.settings import Settings
 
 if TYPE_CHECKING:
     from cappuccino.registry.identity import ModelId
     from cappuccino.registry.stages import Decision, StageBook
-    from cappuccino.store.warehouse import Warehouse
 
 reason_option = click.option("--reason", required=True, help="Why; stored with the decision.")
 
@@ -94,13 +94,14 @@ def rollback(ctx: click.Context, reason: str, as_json: bool) -> None:
 def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     """Move a model one stage up: into the arena, the sandbox, production.
 
+    Before the sandbox it is audited for look-ahead, whoever promotes it; a model that fails stays where it is.
     Production to live needs the green light and the operator's switch; this version has no exchange to go live on.
     """
     from cappuccino.registry import moves
     from cappuccino.registry.stages import Stage
 
     settings = settings_of(ctx)
-    chosen = _known(warehouse_of(settings), model)
+    chosen = known_model(warehouse_of(settings), model)
     _require_whole(settings, chosen)
 
     def rule(book: StageBook, now: Any) -> tuple[Decision, ...]:
@@ -113,6 +114,7 @@ def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
             )
         return moves.promote(book, chosen, now, reason)
 
+    _require_audit_for_sandbox(settings, chosen)
     _move(ctx, rule, as_json)
 
 
@@ -126,7 +128,7 @@ def demote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     from cappuccino.registry import moves
 
     settings = settings_of(ctx)
-    chosen = _known(warehouse_of(settings), model)
+    chosen = known_model(warehouse_of(settings), model)
     _require_whole(settings, chosen)
     _move(ctx, lambda book, now: moves.demote(book, chosen, now, reason), as_json)
 
@@ -141,29 +143,30 @@ def retire(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     from cappuccino.registry import moves
 
     # Its files are not looked at: to retire it is what one does with a damaged model.
-    chosen = _known(warehouse_of(settings_of(ctx)), model)
+    chosen = known_model(warehouse_of(settings_of(ctx)), model)
     _move(ctx, lambda book, now: moves.retire(book, chosen, now, reason), as_json)
-
-
-def _known(warehouse: Warehouse, text: str) -> ModelId:
-    """Return the model that `text` names; raises UnknownName when none of that name was trained."""
-    from cappuccino.registry.identity import ModelId
-
-    model = ModelId.parse(text)
-    rows = warehouse.query(
-        "select study || '/' || trial as model from lab.trials where artifact is not null order by score desc"
-    )
-    if str(model) not in rows["model"].to_list():
-        some = ", ".join(rows["model"].head(5)) or "none yet"
-        raise UnknownName(f"no trained model {model}; models are named STUDY/TRIAL, the best are: {some}")
-    return model
 
 
 def _require_whole(settings: Settings, model: ModelId) -> None:
     """Raise ArtifactError when the model's files are not those that were trained."""
-    from cappuccino.registry.artifacts import folder_of, load
+    from cappuccino.arena.candidate import load_candidate
 
-    load(folder_of(settings.artifacts, model), model)
+    load_candidate(settings.artifacts, model)
+
+
+def _require_audit_for_sandbox(settings: Settings, model: ModelId) -> None:
+    """Audit `model` when it stands before the sandbox; raises StageError when it fails."""
+    from cappuccino.market.sources import present_clock
+    from cappuccino.registry.record import read_book
+    from cappuccino.registry.stages import Stage
+    from cappuccino.validation.audit_record import audit_model
+    from cappuccino.validation.audit_report import require_audit
+
+    warehouse = warehouse_of(settings)
+    with warehouse.read() as reader:
+        stage, now = read_book(reader).stage(model), present_clock(reader).now()
+    if stage is Stage.ARENA:
+        require_audit(audit_model(warehouse, settings, model, now))
 
 
 def _move(ctx: click.Context, rule: Callable[[StageBook, Any], tuple[Decision, ...]], as_json: bool) -> None:

@@ -81,7 +81,8 @@ def combinatorial(n_bars: int, n_blocks: int, n_test_blocks: int, gaps: Gaps, lo
 
     Combinatorial purged cross-validation: M. Lopez de Prado, Advances in Financial Machine Learning, 2018, chapters 7
     and 12. Neighbouring test blocks are one segment; the first begins where a window of `lookback` is complete. What
-    the gaps leave of the others is trained on, segments too short for a window and a fill are dropped. Raises DataError when a fold has too few bars to judge or nothing to train on.
+    the gaps leave of the others is trained on, segments too short for a window and a fill are dropped. Raises
+    DataError when a fold has too few bars to judge or nothing to train on.
     """
     if not 0 < n_test_blocks < n_blocks:
         raise ValueError(f"n_blocks {n_blocks}, n_test_blocks {n_test_blocks}")

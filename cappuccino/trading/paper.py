@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 
 from cappuccino.arena.candidate import Candidate, load_candidate
+from cappuccino.ensemble.agent import Assembly
+from cappuccino.ensemble.log import NO_VOTES, VoteLog
 from cappuccino.errors import DataError
 from cappuccino.market.panel import BarPanel, as_datetime, as_datetime64
 from cappuccino.portfolio.account import Accounts
@@ -48,6 +50,8 @@ class Traded:
     account: PaperAccount
     equity: pl.DataFrame
     fills: pl.DataFrame
+    votes: pl.DataFrame
+    """Of an ensemble's members; of single models there are none."""
 
 
 def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list[Traded]:
@@ -66,6 +70,7 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
         for done in traded:
             writer.append("desk.equity", done.equity)
             writer.append("desk.fills", done.fills)
+            writer.append("desk.votes", done.votes)
             writer.upsert("desk.accounts", _account_row(done.account))
     return traded
 
@@ -116,8 +121,10 @@ def catch_up(account: PaperAccount, agent: Candidate, panel: BarPanel, rules: Ru
     start = first_decision(panel, account.traded_until)
     if start + 2 > len(panel):
         return None
+    policy = agent.policy(panel)
+    log = VoteLog(policy) if isinstance(policy, Assembly) else None
     episode = run(
-        agent.policy(panel),
+        log or policy,
         panel,
         start,
         len(panel),
@@ -130,6 +137,7 @@ def catch_up(account: PaperAccount, agent: Candidate, panel: BarPanel, rules: Ru
         account=replace(account, traded_until=until, state=episode.final),
         equity=_equity_rows(account, panel, episode),
         fills=_fill_rows(account, panel, start, episode),
+        votes=log.rows(account.model, panel) if log else NO_VOTES,
     )
 
 

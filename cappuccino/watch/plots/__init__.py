@@ -5,6 +5,8 @@
     learning  learning
     desk      equity, drawdown, exposure
     replay    growth, drawdown, production: the pictures of a replay, imported by module
+    backtest  growth, drawdown, exposure, months, trades, parts, luck: those of a backtest, imported by module
+    study     convergence, importances, seeds, ablation, worst: the pictures of a study's analysis, imported by module
     canvas    Theme (LIGHT, DARK), png, markdown
 
 No figure touches matplotlib's global state, none fails on an empty frame, and each says `simulated market`
