@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
+from assets.pictures import picture
 from assets.tables import results, table_spec
 from cappuccino.clock import Clock
 from cappuccino.judgement.holdout import open_holdouts
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.watch import formats, plots
+from cappuccino.watch.report.judgement import BESIDE, best_beside_baselines
 
 TABLES = ("lab.holdouts", "lab.skill", "lab.overfitting")
 
@@ -34,9 +38,20 @@ def judgement(
         f"- {row['study']} against {row['benchmark']}: **{row['verdict']}**. {' '.join(row['reasons'])}"
         for row in verdicts.iter_rows(named=True)
     ]
+    ranks = warehouse.query("from lab.leaderboard where study in (select study from lab.judged)")
     figures = {
         "opened": ", ".join(opened) or "none",
         "verdicts": dg.MetadataValue.md("\n".join(said) or "none"),
+        "decay": picture(plots.decay(ranks, simulated=settings.is_simulated)),
+        "best_beside_baselines": dg.MetadataValue.md(as_markdown(best_beside_baselines(ranks).select(BESIDE))),
         "simulated": settings.is_simulated,
     }
     yield from results(warehouse, TABLES, figures)
+
+
+def as_markdown(rows: pl.DataFrame) -> str:
+    """Return `rows` as a table, numbers to the right and in the units of their columns."""
+    sides = ["---:" if kind.is_numeric() else "---" for kind in rows.dtypes]
+    lines = [[formats.heading(name) for name in rows.columns], sides]
+    lines += [[formats.text(name, value) for name, value in row.items()] for row in rows.iter_rows(named=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

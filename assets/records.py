@@ -24,6 +24,8 @@ DEPS = {
         ),
         ("lab.backtests",),
     ),
+    "lab.threshold_studies": ("market.bars_all",),
+    "lab.thresholds": ("lab.threshold_studies",),
     "replay.runs": ("market.bars",),
     "replay.steps": ("replay.runs",),
     "replay.decisions": ("replay.runs",),

@@ -51,6 +51,10 @@ COMMANDS = {
         "cappuccino.commands.backtest:backtest",
         "Test a model, production, the ensemble or a baseline on history, through the engine that the traders use.",
     ),
+    "thresholds": (
+        "cappuccino.commands.thresholds:thresholds",
+        "Try many thresholds of the risk rules on one subject, and say whether the best is more than luck.",
+    ),
     "study": (
         "cappuccino.commands.study:study",
         "Look back at a study: what mattered, what was luck, what the worst trials share.",

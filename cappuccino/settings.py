@@ -331,8 +331,8 @@ class TreeSettings(Group):
 
 
 class EnsembleSettings(Group):
-    members: int = Field(10, ge=2)
-    """Most members: the best distinct candidates by walk-forward score."""
+    members: int = Field(10, ge=0)
+    """Most members: the best distinct candidates by walk-forward score; fewer than 2 = no ensembles."""
     min_improvement_frac: float = Field(0.01, ge=0)
     """Share by which a new ensemble's score has to exceed that of the one before, on the same bars."""
     keep: int = Field(5, ge=1)
@@ -414,7 +414,7 @@ PROFILES: dict[Profile, dict[str, dict[str, Any]]] = {
             "startup_trials": 6,
         },
         "trees": {"trials": 6, "startup_trials": 4},
-        "arena": {"streak": 5},
+        "arena": {"streak": 3},
     },
     "paper": {},
     "live": {},

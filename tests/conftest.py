@@ -43,6 +43,8 @@ arena_days = 8
 holdout_days = 4
 checkpoint_every = 2
 startup_trials = 5
+[trees]
+trials = 2
 [arena]
 min_sharpe = -1000
 min_profit_factor = 0

@@ -33,6 +33,11 @@ class Candidate(Protocol):
     def market(self) -> Market: ...
 
     @property
+    def recall_bars(self) -> int:
+        """Bars before its window that a decision rests on: what its members would have earned there; 0 for most."""
+        ...
+
+    @property
     def history_bars(self) -> int:
         """Bars that always suffice to decide on the newest of them."""
         ...

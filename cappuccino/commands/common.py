@@ -85,6 +85,20 @@ def production_figures(reader: Reader) -> pl.DataFrame:
     )
 
 
+def verdicts(reader: Reader) -> pl.DataFrame:
+    """Return what the studies of the newest holdout are worth above cash and above buy-and-hold; none before."""
+    return reader.query(
+        """
+        select
+            kind, benchmark as above, verdict, deflated_sharpe, pbo,
+            sharpe_daily_365 as folds_sharpe_daily_365, holdout_sharpe_daily_365, mean_decay
+        from lab.judged
+        inner join lab.overfitting using (study)
+        order by list_position(['training', 'trees', 'ensemble'], kind), benchmark desc
+        """
+    )
+
+
 def json_text(value: Any, indent: int | None = 2) -> str:
     """Return JSON with ISO times; what JSON cannot say (NaN, infinity) becomes null."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)

@@ -95,9 +95,13 @@ class Ensemble:
     @property
     def history_bars(self) -> int:
         """Bars that always suffice to decide on the newest of them."""
-        longest = max(candidate.history_bars for candidate in self.members)
+        return max(candidate.history_bars for candidate in self.members) + self.recall_bars
+
+    @property
+    def recall_bars(self) -> int:
+        """Bars before its window whose rewards decide who votes, and how much it counts."""
         adaptive = self.document.vote == "adaptive"
-        return longest + (self.document.recall.history_bars(len(self.members)) if adaptive else 0)
+        return self.document.recall.history_bars(len(self.members)) if adaptive else 0
 
     def policy(self, panel: BarPanel) -> Assembly:
         """Return the ensemble's decisions over the rows of `panel`; raises as the policies of its members do."""

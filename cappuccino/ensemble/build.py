@@ -76,6 +76,8 @@ def build_ensembles(
     `passes` says who passes the quality gates. The same members make the same study, once: calling again changes
     nothing. Raises ArtifactError when a candidate's folder is damaged, DataError when bars are missing.
     """
+    if settings.ensembles.members < MIN_MEMBERS:
+        return _nothing(f"ensembles.members is {settings.ensembles.members}")
     with warehouse.read() as reader:
         ranked = ranked_trials(reader, now)
     eligible = list(distinct(ranked, passes))

@@ -14,6 +14,7 @@ path.
 from __future__ import annotations
 
 from datetime import datetime
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -33,14 +34,28 @@ def block_bars(interval: Interval) -> int:
     return min(BLOCK_DAYS * interval.per_day, MAX_BLOCK_BARS)
 
 
+_known: dict[tuple[int, FeatureSpec], tuple[ReferenceType[BarPanel], FloatArray]] = {}
+"""What was computed for panels that are still there: dozens of models trade one panel, and all see the same."""
+
+
 def compute(panel: BarPanel, spec: FeatureSpec) -> FloatArray:
     """Return the features of each bar; (T, A, F), NaN in rows that lack full warm-up in the panel, finite
-    after.
+    after. Equal calls share one array, which is read-only.
 
     Row t uses bars up to t only, and is the same bit for bit wherever the panel starts (early enough) and
     ends. Raises DataError naming symbol and time of a price that is not positive, a volume that is negative,
     or a NaN.
     """
+    key = (id(panel), spec)
+    if key in _known and _known[key][0]() is panel:
+        return _known[key][1]
+    values = _computed(panel, spec)
+    values.flags.writeable = False
+    _known[key] = (ref(panel, lambda _: _known.pop(key, None)), values)
+    return values
+
+
+def _computed(panel: BarPanel, spec: FeatureSpec) -> FloatArray:
     _require_sound(panel)
     n_block = block_bars(panel.interval)
     values = np.full((*panel.close.shape, len(spec.names)), np.nan)

@@ -111,7 +111,8 @@ def _open(warehouse: Warehouse, settings: Settings, sealed: Sealed, now: datetim
         store_judged(writer, Judged(evaluation_frame(seen.evaluations), pl.concat(seen.daily)))
         writer.upsert("lab.skill", pl.DataFrame(seen.skills, schema_overrides=OPTIONAL_SKILLS))
         writer.append("lab.holdouts", pl.DataFrame([opened], schema_overrides=times))
-        verdicts = verdict_rows(writer, sealed.study, now)
+        # Ensembles were chosen on the arena's bars, among few: the verdict is that of the study of their members.
+        verdicts = pl.DataFrame() if sealed.kind == "ensemble" else verdict_rows(writer, sealed.study, now)
         if len(verdicts):
             writer.upsert("lab.overfitting", verdicts)
 

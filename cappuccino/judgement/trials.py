@@ -68,10 +68,15 @@ class Skill:
 
 
 def play_all(
-    models: Sequence[ModelId], artifacts: Path, stretch: Stretch, rules: Rules, workers: int
+    models: Sequence[ModelId],
+    artifacts: Path,
+    stretch: Stretch,
+    rules: Rules,
+    workers: int,
+    parallel_from: int = IN_PARALLEL_FROM,
 ) -> Iterator[EpisodeResult]:
     """Yield what each of `models` did on `stretch`, from cash, in their order; in processes when it is much."""
-    if len(models) * len(stretch) < IN_PARALLEL_FROM or workers < 2:
+    if len(models) * len(stretch) < parallel_from or workers < 2:
         for model in models:
             yield play(model, artifacts, stretch, rules)
         return

@@ -28,8 +28,10 @@ def verdict_rows(reader: Reader, study: str, now: datetime) -> pl.DataFrame:
     n_started = _n_started(reader, study)
     rows = []
     for benchmark, baseline in BENCHMARKS.items():
+        if baseline not in validation.columns:
+            continue  # a study of before baselines were kept by day
         returns = _above(validation, trials, baseline)
-        kept = _above(holdout, trials, baseline) if set(trials) <= set(holdout.columns) else None
+        kept = _above(holdout, trials, baseline) if {*trials, baseline} <= set(holdout.columns) else None
         in_holdout = sharpes(kept) if kept is not None and len(kept) > 1 else None
         verdict = judge_study(returns, n_started, in_holdout)
         rows.append(_row(study, benchmark, int(trials[verdict.best]), verdict, now))
@@ -63,9 +65,9 @@ def _by_day(reader: Reader, study: str, scope: str) -> pl.DataFrame:
 
 
 def _above(days: pl.DataFrame, trials: list[str], baseline: str) -> FloatArray:
-    """Return the trials' daily returns above those of `baseline`, (T, N); cash earns nothing."""
-    own = days.select(trials).to_numpy()
-    return own - days.select(baseline).to_numpy() if baseline in days.columns else own
+    """Return the trials' daily returns above those of `baseline`, (T, N)."""
+    above: FloatArray = days.select(trials).to_numpy() - days.select(baseline).to_numpy()
+    return above
 
 
 def _n_started(reader: Reader, study: str) -> int:

@@ -22,7 +22,7 @@ def code_version() -> str:
     return f"{__version__}+{digest.hexdigest()}"
 
 
-PACKAGES = ("torch", "numpy", "optuna", "polars", "duckdb", "pandas", "pandas-ta-classic", "empyrical-reloaded")
+PACKAGES = ("torch", "numpy", "optuna", "polars", "duckdb", "pandas", "pandas-ta-classic", "lightgbm")
 """What the bits of a result may depend on."""
 
 

@@ -86,6 +86,9 @@ class Market:
 class Agent:
     """A model from its artifact folder, ready to trade panels of its symbols and interval."""
 
+    recall_bars = 0
+    """A decision rests on its window alone."""
+
     def __init__(self, artifact: Artifact) -> None:
         """Raises ArtifactError when manifest, scaler and weights do not fit each other."""
         manifest = artifact.manifest

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from cappuccino.errors import TrainingError, UnknownName
 from cappuccino.registry.version import code_version, package_versions
 from cappuccino.rl.hyper import Hyper
-from cappuccino.search.coordinator import _training_lock
+from cappuccino.search.coordinator import training_lock
 from cappuccino.search.study import StudyPlan, plan_study
 from cappuccino.search.tasks import task_of, write_study_arrays
 from cappuccino.search.trial import TrialTask
@@ -75,7 +75,7 @@ def study_again(warehouse: Warehouse, home: Path, study: str, *, force: bool = F
     longer there.
     """
     scratch = home / "scratch"
-    with _training_lock(home):
+    with training_lock(home):
         for left_behind in scratch.glob(f"{_PREFIX}*/"):  # of one that was killed
             shutil.rmtree(left_behind)
         scratch.mkdir(exist_ok=True)

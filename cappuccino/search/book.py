@@ -66,7 +66,7 @@ class StudyBook:
         Others of its kind that were left in the middle are superseded.
         """
         start, train_end = self.plan.span
-        pair = self.plan.pairs[0] if self.plan.kind == "training" else None
+        pair = self.plan.pairs[0] if self.plan.kind != "timeframe" else None
         row = {
             "study": self.plan.study,
             "kind": self.plan.kind,

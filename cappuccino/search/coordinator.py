@@ -42,7 +42,7 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
     if settings.training.executor == "local":
         warm_up()
     warehouse = Warehouse(settings.database)
-    with _training_lock(settings.warehouse):
+    with training_lock(settings.warehouse):
         with warehouse.read() as reader:
             require_fresh(reader, settings, request.now, "training")
             plan = due_study(reader, settings, request.kind, request.now)
@@ -85,7 +85,7 @@ def _remove_left_behind(plan: StudyPlan, settings: Settings) -> None:
 
 
 @contextmanager
-def _training_lock(folder: Path) -> Iterator[None]:
+def training_lock(folder: Path) -> Iterator[None]:
     """Hold the one right to train on this warehouse; the kernel gives it back however the process ends."""
     file = folder / "training.lock"
     with file.open("a+") as lock:

@@ -28,7 +28,7 @@ from cappuccino.settings import Settings, TrainingSettings
 from cappuccino.store.warehouse import Reader
 from cappuccino.validation.seal import Seal
 
-Kind = Literal["timeframe", "training"]
+Kind = Literal["timeframe", "training", "trees"]
 MAX_HOLDING_DAYS = 14
 """A purge for positions that are hardly ever closed would leave nothing to train on."""
 

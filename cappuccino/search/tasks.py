@@ -64,7 +64,7 @@ def _trainings(plan: StudyPlan, settings: Settings) -> list[tuple[Interval, Segm
     for pair in plan.pairs:
         data = plan.data[pair.interval]
         found |= dict.fromkeys((pair.interval, fold.train) for fold in folds_of(data, pair, settings.training))
-        if plan.kind == "training":
+        if plan.kind != "timeframe":
             found[pair.interval, whole_range(data.panel)] = None
     return list(found)
 

@@ -75,6 +75,9 @@ class TreeDecider:
 class TreeAgent:
     """A model of trees from its artifact folder, ready to trade panels of its symbols and interval."""
 
+    recall_bars = 0
+    """A decision rests on its window alone."""
+
     def __init__(self, manifest: Manifest, content: str, origin: str = DOCUMENT) -> None:
         """Raises ArtifactError when manifest, scaler and trees do not fit each other."""
         self.manifest = manifest

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.version import code_version
@@ -19,7 +19,7 @@ from cappuccino.trees.hyper import TreeHyper
 from cappuccino.trees.space import Space
 from cappuccino.trees.trial import TreeTask
 
-KIND = "trees"
+KIND: Final = "trees"
 
 
 def plan_trees(reader: Reader, settings: Settings, now: datetime) -> StudyPlan:
@@ -37,8 +37,7 @@ def plan_trees(reader: Reader, settings: Settings, now: datetime) -> StudyPlan:
     as_of: datetime = newest[0] if newest and newest[0] else now
     beside = plan_study(reader, settings, "training", as_of)
     name = f"{KIND}-{as_of:%Y%m%dT%H%M}-{_digest(beside, settings)}"
-    changes: dict[str, Any] = {"study": name, "kind": KIND, "trial_cap": settings.trees.trials}
-    return replace(beside, **changes)
+    return replace(beside, study=name, kind=KIND, trial_cap=settings.trees.trials)
 
 
 def space_of(plan: StudyPlan, settings: Settings) -> Space:

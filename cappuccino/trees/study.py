@@ -15,14 +15,14 @@ from typing import Any, cast
 
 from cappuccino.errors import StudyFailed, TrainingError
 from cappuccino.search.book import Row, StudyBook, finished_row
-from cappuccino.search.coordinator import _training_lock
+from cappuccino.search.coordinator import training_lock
 from cappuccino.search.disk import require_disk
 from cappuccino.search.loop import StudySummary
 from cappuccino.search.outcome import RunTrial
 from cappuccino.search.retry import may_retry
 from cappuccino.search.study import StudyPlan, study_folder
 from cappuccino.search.suggest import LAG
-from cappuccino.search.tasks import agent_rows, write_study_arrays
+from cappuccino.search.tasks import agent_rows, baseline_rows, write_study_arrays
 from cappuccino.search.trial import TrialTask
 from cappuccino.search.usage import share_of_memory_mb
 from cappuccino.search.workers import Ended, FoldScored, Pool, warm_up
@@ -48,7 +48,7 @@ def run_trees(settings: Settings, now: datetime, say: Say) -> StudySummary:
     require_disk(settings.warehouse, settings.training.min_free_disk_mb)
     warm_up()
     warehouse = Warehouse(settings.database)
-    with _training_lock(settings.warehouse):
+    with training_lock(settings.warehouse):
         with warehouse.read() as reader:
             require_fresh(reader, settings, now, "training")
             plan = plan_trees(reader, settings, now)
@@ -89,6 +89,7 @@ class TreeStudy:
         self.book.open()
         self._remove_left_behind()
         write_study_arrays(self.plan, self.settings)
+        self.book.evaluated(baseline_rows(self.plan, self.settings))
         self.outcomes = self.book.outcomes()
         for trial, row in self.book.read().items():
             if row["state"] != "running":

@@ -68,7 +68,7 @@ def audit(
     manifest, training = candidate.manifest, training or Training()
     hash_before = weights() if weights else None
     seen = _whole(candidate, panel)
-    first = _first_decision(seen, candidate.lookback)
+    first = _first_decision(seen, candidate.lookback + candidate.recall_bars)
     windows = [window(panel, cut, candidate.history_bars) for cut in cut_rows(panel, first, n_cuts, seed)]
     sights = [watch(candidate, one.panel, one, rules, play) for one in windows]
     checks = [
@@ -89,13 +89,13 @@ def _whole(candidate: Candidate, panel: BarPanel) -> Array:
     return features_of(candidate, candidate.policy(panel), panel)
 
 
-def _first_decision(features: Array, lookback: int) -> int:
-    """Return the first row with a complete window; raises DataError without one."""
+def _first_decision(features: Array, n_seen: int) -> int:
+    """Return the first row with `n_seen` complete rows up to it; raises DataError without one."""
     incomplete = np.flatnonzero(~np.isfinite(features).all(axis=(1, 2)))
     first = int(incomplete[-1]) + 1 if len(incomplete) else 0
     if first >= len(features):
         raise DataError(f"none of {len(features)} bars has all features; sync a longer range")
-    return first + lookback - 1
+    return first + n_seen - 1
 
 
 def _futures(

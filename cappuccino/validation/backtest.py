@@ -33,6 +33,7 @@ from cappuccino.validation.attribution import by_cost, by_factor, by_symbol
 from cappuccino.validation.baselines import BASELINES, MOMENTUM_DAYS, benchmark_returns, run_baselines
 from cappuccino.validation.evaluate import EpisodeResult, run
 from cappuccino.validation.market_fit import MarketFit, fit_market
+from cappuccino.validation.seal import sealed_from
 from cappuccino.validation.timing import N_PERMUTATIONS, Comparison, compare_timing
 from cappuccino.validation.trades import fills_of, trades_of
 
@@ -68,6 +69,31 @@ class Subject:
         if self.candidate is None:
             return None
         return self.candidate.manifest.train_end + self.candidate.lookback * self.candidate.interval.duration
+
+    def in_sample_frac(self, start: datetime, stop: datetime) -> float:
+        """Return the share of a range that it was trained on."""
+        if self.trained is None:
+            return 0.0
+        first, last = self.trained
+        return max((min(stop, last) - max(start, first)) / (stop - start), 0.0)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The bars of a subject's market with the history before the range; decisions begin at the close of `row`."""
+
+    panel: BarPanel
+    row: int
+    is_simulated: bool
+
+    @property
+    def start(self) -> datetime:
+        """When the account is opened: the close of the first decision."""
+        return as_datetime(self.panel.closed_at[self.row])
+
+    @property
+    def stop(self) -> datetime:
+        return as_datetime(self.panel.closed_at[-1])
 
 
 @dataclass(frozen=True)
@@ -113,11 +139,7 @@ class Backtest:
     @property
     def in_sample_frac(self) -> float:
         """Share of the range that the subject was trained on."""
-        if self.subject.trained is None:
-            return 0.0
-        first, last = self.subject.trained
-        shared = min(self.stop, last) - max(self.start, first)
-        return max(shared / (self.stop - self.start), 0.0)
+        return self.subject.in_sample_frac(self.start, self.stop)
 
     @cached_property
     def market_returns(self) -> FloatArray:
@@ -168,7 +190,6 @@ def backtest(
     start: datetime | None = None,
     stop: datetime | None = None,
     *,
-    sealed_from: datetime | None = None,
     interval: Interval | None = None,
     n_permutations: int = N_PERMUTATIONS,
     say: Say = lambda _: None,
@@ -176,20 +197,18 @@ def backtest(
     """Run `subject` over the bars that closed in [start, stop], which it may know at `now`; nothing is stored.
 
     Without `start` a model begins where its training ended, a baseline as soon as all of them can decide. Without
-    `stop` the range ends at the newest bar that is not sealed. A holdout that nobody has opened begins at
-    `sealed_from`. `interval` is for baselines, models have their own. Raises UnknownName for a subject that does not
+    `stop` the range ends at the newest bar that is not sealed: no model sees the holdout of its study before that has
+    been opened. `interval` is for baselines, models have their own. Raises UnknownName for a subject that does not
     exist, ArtifactError for one that is damaged, ConfigError for an empty or sealed range, DataError for one without
     bars or history, or with too many filled bars.
     """
     chosen = find_subject(subject, warehouse, settings, interval)
-    end = _end(stop, now, sealed_from)
+    with warehouse.read() as reader:
+        seal = sealed_from(reader, chosen.model) if chosen.model else None
+    end = _end(stop, now, seal)
     start = require_utc(start) if start else chosen.unseen_from
-    if start is not None and start >= end:
-        raise ConfigError(_empty(chosen, start, end, asked=stop is not None))
-    panel, is_simulated = _bars(warehouse, chosen.market, chosen.history_bars, start, end)
-    row = _first_row(panel, chosen, start)
-    _require_range(panel, row, end if stop else None)
-    _require_traded(panel, row, settings.market.max_filled_frac)
+    stretch = stretch_of(chosen, warehouse, settings, start, end, is_end_asked=stop is not None)
+    panel, row, is_simulated = stretch.panel, stretch.row, stretch.is_simulated
     rules, seed, cash_usd = Rules.of(settings.risk, settings.costs), settings.training.seed, settings.sandbox.cash_usd
     say(f"{chosen.name}: {len(panel) - row - 1:,} {panel.interval} bars of {len(panel.symbols)} symbols")
     beside = run_baselines(panel, row, len(panel), rules, seed=seed, cash_usd=cash_usd)
@@ -212,6 +231,28 @@ def backtest(
         comparisons=comparisons,
         n_permutations=n_permutations,
     )
+
+
+def stretch_of(
+    chosen: Subject,
+    warehouse: Warehouse,
+    settings: Settings,
+    start: datetime | None,
+    end: datetime,
+    *,
+    is_end_asked: bool,
+) -> Stretch:
+    """Return the bars that closed in [start, end] with the history before them; raises as `backtest` does.
+
+    Without `start` it begins as soon as all baselines can decide.
+    """
+    if start is not None and start >= end:
+        raise ConfigError(_empty(chosen, start, end, asked=is_end_asked))
+    panel, is_simulated = _bars(warehouse, chosen.market, chosen.history_bars, start, end)
+    row = _first_row(panel, chosen, start)
+    _require_range(panel, row, end if is_end_asked else None)
+    _require_traded(panel, row, settings.market.max_filled_frac)
+    return Stretch(panel, row, is_simulated)
 
 
 def find_subject(subject: str, warehouse: Warehouse, settings: Settings, interval: Interval | None = None) -> Subject:
@@ -286,16 +327,16 @@ def _usual_market(reader: Reader, settings: Settings) -> Market:
     return Market(base, symbols, NO_INPUTS)
 
 
-def _end(stop: datetime | None, now: datetime, sealed_from: datetime | None) -> datetime:
+def _end(stop: datetime | None, now: datetime, seal: datetime | None) -> datetime:
     if stop is None:
-        return now if sealed_from is None else min(now, sealed_from)
+        return now if seal is None else min(now, seal)
     stop = require_utc(stop)
     if stop > now:
         raise ConfigError(f"--to {stop:%F %R} has not come yet; choose {now:%F %R} or earlier")
-    if sealed_from is not None and stop > sealed_from:
+    if seal is not None and stop > seal:
         raise ConfigError(
-            f"bars from {sealed_from:%F %R} UTC on are the holdout, which is sealed until it is opened for good: "
-            f"--to {stop:%F %R} would look into it; choose {sealed_from:%F %R} or earlier"
+            f"bars from {seal:%F %R} UTC on are the holdout, which is sealed until `cappuccino materialize "
+            f"lab/holdouts` opens it for good: --to {stop:%F %R} would look into it; choose {seal:%F %R} or earlier"
         )
     return stop
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
+from cappuccino.registry.identity import ModelId
 from cappuccino.settings import Settings
+from cappuccino.store.warehouse import Reader
 
 
 @dataclass(frozen=True)
@@ -31,3 +33,15 @@ class Seal:
         """Return the borders at `now`."""
         arena_until = now - timedelta(days=settings.training.holdout_days)
         return cls(arena_until - timedelta(days=settings.training.arena_days), arena_until, now)
+
+
+def sealed_from(reader: Reader, model: ModelId) -> datetime | None:
+    """Return where the holdout of the model's study begins; None when it was opened, or there is none."""
+    found = reader.one(
+        """
+        select holdout_from_utc from lab.studies anti join lab.holdouts using (study)
+        where study = $study and holdout_from_utc < data_end_utc
+        """,
+        study=model.study,
+    )
+    return found[0] if found else None

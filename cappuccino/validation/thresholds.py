@@ -8,7 +8,7 @@ point of the grid as a trial.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -22,7 +22,7 @@ from cappuccino.errors import ConfigError
 from cappuccino.market.panel import BarPanel, FloatArray
 from cappuccino.portfolio.account import Accounts
 from cappuccino.portfolio.measures import daily_returns
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import BySymbol, Rule, Rules
 from cappuccino.validation.baselines import benchmark_returns
 from cappuccino.validation.evaluate import EpisodeResult, Policy, run
 
@@ -31,11 +31,19 @@ OF_POSITIONS = ("stop_loss_frac", "position_trailing_stop_frac", "position_scale
 NAMES = (*OF_PORTFOLIO, *OF_POSITIONS)
 """Fields of `Rules` that a study may vary."""
 FLAGS = ("protection_scaled", "position_scaled")
+BY_SYMBOL = {
+    "stop_loss_frac": "stop_loss_by_symbol",
+    "position_trailing_stop_frac": "position_trailing_stop_by_symbol",
+}
+"""Thresholds of positions, each with the field of `Rules` that holds its exceptions."""
 MAX_TAPE_MB = 512
 """Memory for what the accounts of one run report; a grid that needs more is run in parts."""
 _TAPE_ROWS = 8  # arrays (T, N, A) of an episode
+_N_WORDS = 4  # progress is told so often
 
-Point = Mapping[str, float | bool]
+Point = Mapping[str, float | bool | BySymbol]
+"""What takes the place of fields of `Rules`: those of `NAMES` and `BY_SYMBOL`."""
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,9 @@ def threshold_study(
     *,
     cash_usd: float = 10_000.0,
     max_tape_mb: float = MAX_TAPE_MB,
+    say: Say = lambda _: None,
 ) -> ThresholdStudy:
-    """Let `policy` trade rows [start, stop) of `panel` once under each of `points`, which replace numbers of `rules`.
+    """Let `policy` trade rows [start, stop) of `panel` once under each of `points`, which replace fields of `rules`.
 
     The policy decides for all accounts at once, or for none in particular: (1, A). An agent's figures may differ from
     those of a run alone in the last bits, as matrix products of other heights may. Raises what `run` raises, and
@@ -83,24 +92,52 @@ def threshold_study(
     days: list[FloatArray] = []
     for first in range(0, len(points), n_at_once):
         part = points[first : first + n_at_once]
-        own, decide = rules_of(rules, part), _for_all(policy, len(part))
-        episode = run(decide, panel, start, stop, own, n_accounts=len(part), cash_usd=cash_usd)
+        own, decide = rules_of(rules, part, panel.symbols), _for_all(policy, len(part))
+        heard = _heard(decide, start, stop - start - 1, f"points {first + 1} to {first + len(part)}", say)
+        episode = run(heard, panel, start, stop, own, n_accounts=len(part), cash_usd=cash_usd)
         for n, point in enumerate(part):
             rows.append({**_numbers(rules, point), **asdict(episode.measures(n, benchmark)), **_fired(episode, n)})
             days.append(daily_returns(episode.returns[:, n], panel.interval))
     return ThresholdStudy(pl.DataFrame(rows), np.stack(days, axis=1))
 
 
-def rules_of(rules: Rules, points: Sequence[Point]) -> Rules:
-    """Return `rules` for one account per point, with the points' numbers as tensors of accounts.
+def rules_of(rules: Rules, points: Sequence[Point], symbols: tuple[str, ...]) -> Rules:
+    """Return `rules` for one account per point in `symbols`, with the points' numbers as tensors of accounts.
 
     What no point names stays a number, and so costs nothing where it is off.
     """
     named = {name for point in points for name in point}
     columns: dict[str, Any] = {
-        name: _column(name, [point.get(name, getattr(rules, name)) for point in points]) for name in named
+        name: _column(name, [point.get(name, getattr(rules, name)) for point in points]) for name in named & {*NAMES}
     }
+    for usual, exceptions in BY_SYMBOL.items():
+        if exceptions in named:
+            columns |= {usual: _placed(rules, points, usual, exceptions, symbols), exceptions: ()}
     return replace(rules, **columns)
+
+
+def _placed(
+    rules: Rules, points: Sequence[Mapping[str, Any]], usual: str, exceptions: str, symbols: tuple[str, ...]
+) -> Tensor:
+    """Return each account's threshold of each symbol, (N, A)."""
+    rows = []
+    for point in points:
+        number, own = point.get(usual, getattr(rules, usual)), dict(point.get(exceptions, getattr(rules, exceptions)))
+        rows.append([own.get(symbol, number) for symbol in symbols])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _heard(policy: Policy, start: int, n_steps: int, who: str, say: Say) -> Policy:
+    """Return `policy`, which tells now and then how far it has come."""
+    every = max(1, n_steps // _N_WORDS)
+
+    def decide(t: int, accounts: Accounts) -> Tensor:
+        done = t - start
+        if done % every == 0:
+            say(f"{who}: bar {done:,} of {n_steps:,}")
+        return policy(t, accounts)
+
+    return decide
 
 
 def _for_all(policy: Policy, n_accounts: int) -> Policy:

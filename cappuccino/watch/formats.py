@@ -22,6 +22,10 @@ _RATIOS = (
     "volatility",
     "turnover",
     "score",
+    "beta",
+    "pbo",
+    "decay",
+    "probability",
 )
 
 
@@ -35,8 +39,8 @@ def heading(column: str) -> str:
 
 
 def is_signed(column: str) -> bool:
-    """Return whether a plus or minus matters in `column`: returns, alpha and gains."""
-    return any(word in column for word in _SIGNED)
+    """Return whether a plus or minus matters in `column`: returns, alpha and gains; not their p- and t-values."""
+    return any(word in column for word in _SIGNED) and not column.startswith("p_") and not column.endswith("_t")
 
 
 def tone(column: str, value: Any) -> str:
@@ -74,6 +78,10 @@ def number(column: str, value: float) -> str:
         return f"{value:{sign},.2f}"
     if isinstance(value, int):
         return f"{value:,}"
+    if column.startswith("p_"):
+        return f"{value:.3f}"
+    if column.endswith("_t"):
+        return f"{value:+.2f}"
     if any(word in column for word in _RATIOS):
         return f"{value:{sign}.2f}"
     if column.endswith(("_s", "_minutes")) or "_per_" in column:

@@ -14,6 +14,7 @@ from cappuccino.commands.common import (
     production_figures,
     settings_of,
     show,
+    verdicts,
     warehouse_of,
 )
 from cappuccino.settings import Settings, differences
@@ -68,6 +69,12 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
             )
         )
         return
+    show(
+        outcome["verdicts"],
+        f"Verdict on the best trial of each study{label}",
+        as_json=False,
+        empty="no holdout has been opened yet",
+    )
     show(outcome["stages"], f"Stages{label}", as_json=False, empty="no model was trained")
     waiting = outcome["stages"].filter(stage="sandbox")
     empty = f"nobody has got there; a model has to beat {settings.arena.streak} others in a row in the arena"
@@ -109,6 +116,7 @@ def _short(value: Any) -> str:
 
 def _outcome(reader: Reader) -> dict[str, pl.DataFrame]:
     return {
+        "verdicts": verdicts(reader),
         "stages": reader.query(
             """
             select stage, count(*) as models, arg_max(study || '/' || trial, sequence) as newest_model,

@@ -40,9 +40,16 @@ n_accounts = 2
 horizon = 8
 max_width = 64
 arena_days = 6
+holdout_days = 3
 checkpoint_every = 1
 startup_trials = 4
+[trees]
+trials = 0
+[ensembles]
+members = 0
 [arena]
+min_sharpe = -1000
+min_profit_factor = 0
 streak = 1
 windows = 1
 window_days = 1

@@ -9,8 +9,8 @@ from polars.testing import assert_frame_equal
 
 from assets.records import DEPS
 from assets.tables import schema
+from cappuccino.arena.candidate import load_candidate
 from cappuccino.market.interval import Interval
-from cappuccino.registry.artifacts import folder_of, load
 from cappuccino.registry.identity import ModelId
 from cappuccino.store.models import run_tests
 from cappuccino.store.warehouse import Warehouse
@@ -19,7 +19,8 @@ from cappuccino.validation.baselines import BASELINES
 END = datetime(2025, 7, 1, tzinfo=UTC)
 DECIDED = END - timedelta(days=4)
 STEPS = [DECIDED + timedelta(days=2), END]
-N_TRIALS, STREAK = 5, 1
+N_TRIALS, N_TREES, N_ENSEMBLES, STREAK = 5, 2, 4, 1
+N_CANDIDATES = N_TRIALS + N_TREES + N_ENSEMBLES
 ARENA, SANDBOX, PRODUCTION, RETIRED = "arena", "sandbox", "production", "retired"
 
 
@@ -43,7 +44,9 @@ def test_every_trial_of_both_searches_was_completed_at_the_first_attempt(ask):
     assert sorted(trials.filter(kind="timeframe")["trial"]) == list(range(4))
     assert sorted(trials.filter(kind="training")["trial"]) == list(range(N_TRIALS))
     assert set(trials["state"]) == {"complete"}
-    assert set(trials["fold_scores"].list.len()) == {2}
+    assert sorted(trials.filter(kind="trees")["trial"]) == list(range(N_TREES))
+    assert sorted(trials.filter(kind="ensemble")["trial"]) == list(range(N_ENSEMBLES))
+    assert set(trials.filter(pl.col("kind") != "ensemble")["fold_scores"].list.len()) == {2}
     assert ask("select outcome, attempt from lab.attempts").unique().rows() == [("complete", 1)]
 
 
@@ -56,14 +59,13 @@ def test_training_works_on_the_pair_with_the_best_mean_score(ask):
 
 def test_every_candidate_has_its_verified_folder_and_no_cheap_trial_has_one(life, ask):
     trained = ask("select study, trial, weight_sha256 from lab.trials where artifact is not null order by trial")
-    assert len(trained) == N_TRIALS
+    assert len(trained) == N_CANDIDATES
     for study, trial, weights in trained.iter_rows():
-        model = ModelId(study, trial)
-        manifest = load(folder_of(life.settings.artifacts, model), model).manifest
+        manifest = load_candidate(life.settings.artifacts, ModelId(study, trial)).manifest
         assert manifest.weight_sha256 == weights
         assert manifest.simulated
-        assert manifest.train_end <= DECIDED - timedelta(days=8)
-    assert len(list(life.settings.artifacts.glob("*/*/policy.pt"))) == N_TRIALS
+        assert manifest.train_end <= DECIDED - timedelta(days=12)
+    assert len(list(life.settings.artifacts.glob("*/*/manifest.json"))) == N_CANDIDATES
 
 
 def test_a_finished_study_leaves_no_scratch_behind(life):
@@ -72,7 +74,7 @@ def test_a_finished_study_leaves_no_scratch_behind(life):
 
 def test_matches_and_decisions_tell_the_same_story_of_the_arena(decisions, matches):
     line = [d["model"] for d in decisions.filter(action="enter").iter_rows(named=True)]
-    assert len(line) == N_TRIALS
+    assert len(line) == N_CANDIDATES
     promoted, retired, n_beaten = [], [], 0
     for match in matches.iter_rows(named=True):
         champion, challenger, winner = match["champion"], match["challenger"], match["winner"]
@@ -98,8 +100,25 @@ def test_matches_are_played_on_bars_that_neither_side_was_trained_on(ask, matche
     trained_until = ask("select max(train_end_utc) from lab.studies where kind = 'training'").item()
     assert len(windows) == 3 * len(matches)
     assert windows["from_utc"].min() >= trained_until
-    assert windows["to_utc"].max() <= DECIDED
+    assert windows["to_utc"].max() <= DECIDED - timedelta(days=4)
     assert set(windows["to_utc"] - windows["from_utc"]) == {timedelta(days=1)}
+
+
+def test_who_rose_passed_an_audit_before(ask, decisions):
+    rose = decisions.filter(to_stage=SANDBOX).select("study", "trial").rows()
+    audited = ask("select study, trial, bool_and(passed is not false) as passed from lab.audits group by all")
+    assert set(rose) <= set(audited.filter("passed").select("study", "trial").rows())
+
+
+def test_the_holdout_is_opened_after_the_arena_and_every_candidate_judged_on_it(ask):
+    opened = ask("select * from lab.holdouts")
+    assert opened["n_models"].sum() == N_CANDIDATES
+    assert (opened["from_utc"] == DECIDED - timedelta(days=4)).all()
+    judged = ask("select study, trial from lab.evaluations where scope = 'holdout' and trial >= 0")
+    assert len(judged) == N_CANDIDATES
+    verdicts = ask("select * from lab.overfitting")
+    assert set(verdicts["benchmark"]) == {"cash", "buy_and_hold"}
+    assert set(verdicts["verdict"]) == {"nothing here"}  # a few days are too few to tell
 
 
 def test_nobody_shares_production(decisions):
@@ -180,9 +199,13 @@ def test_baselines_stand_beside_production_on_the_same_bars(life, ask, productio
 
 def test_baselines_stand_beside_the_agents_in_the_leaderboard(ask):
     leaderboard = ask("from lab.leaderboard")
-    assert set(leaderboard.filter(is_baseline=True)["subject"]) == set(BASELINES)
-    assert leaderboard.filter(is_baseline=False)["subject"].n_unique() == N_TRIALS
-    assert set(leaderboard["n_folds"]) == {2}
+    for (study,), ranks in leaderboard.group_by("study"):
+        assert set(ranks.filter(is_baseline=True)["subject"]) == set(BASELINES), study
+    training = ask("from lab.leaderboard where study like 'training-%'")
+    assert training.filter(is_baseline=False)["subject"].n_unique() == N_TRIALS
+    assert set(training["n_folds"]) == {2}
+    assert set(training.filter(is_baseline=False)["family"]) <= {"ppo", "apg"}
+    assert training["holdout_sharpe_annualized"].null_count() == 0
 
 
 def test_the_bars_passed_their_checks_before_each_step(ask):

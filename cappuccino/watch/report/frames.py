@@ -27,12 +27,22 @@ QUERIES: Mapping[str, str] = MappingProxyType(
         "paper": "select * from lab.evaluations where scope = 'paper'",
         "ladder": "select * from arena.ladder",
         "matches": "select * from arena.matches order by sequence desc",
+        # All of these studies share a holdout.
+        "judged": "select * from lab.judged",
+        "verdicts": """
+            select * from lab.judged
+            inner join lab.overfitting using (study)
+            order by list_position(['training', 'trees', 'ensemble'], kind), benchmark desc
+        """,
+        "beside": "select * from lab.leaderboard where study in (select study from lab.judged)",
+        "ensembles": "select * from lab.ensembles_beside_single where study in (select study from lab.judged)",
+        "gates": "select * from arena.gates where study in (select study from lab.judged)",
         # Of the newest study with completed trials: one that has just begun does not empty the page.
         "leaderboard": """
             select * from lab.leaderboard
             where study = (
                 select arg_max(study, as_of_utc) from lab.studies
-                where study in (select study from lab.leaderboard where not is_baseline)
+                where kind = 'training' and study in (select study from lab.leaderboard where not is_baseline)
             )
             order by rank, subject
         """,

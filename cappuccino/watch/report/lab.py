@@ -14,13 +14,14 @@ from cappuccino.watch.report.page import Section, grid, picture
 _RANK = (
     "rank",
     "subject",
+    "family",
     "stage",
     "sharpe_annualized",
+    "holdout_sharpe_annualized",
     "total_return_frac",
     "alpha_frac",
     "max_drawdown_frac",
     "exposure_frac",
-    "turnover_per_day",
     "trades_per_month",
     "collapsed",
 )
@@ -85,11 +86,12 @@ def leaderboard(frames: Frames, simulated: bool) -> Section:
     if ranks.is_empty():
         return Section("leaderboard", title, ("No training trial has been completed yet.",))
     n_agents = int((~ranks["is_baseline"]).sum())
-    below = ranks.filter(pl.col("is_baseline"))["rank"].min()
     sentences = [f"{n_agents:,} completed agents of {ranks['study'][0]}, on bars they had not trained on."]
-    if below is not None:
-        n_better = ranks.filter(~pl.col("is_baseline") & (pl.col("rank") < below)).height
-        sentences.append(f"{n_better:,} of them did better than every baseline.")
+    for column, where in (("sharpe_annualized", ""), ("holdout_sharpe_annualized", " in the holdout")):
+        best = ranks.filter(pl.col("is_baseline"))[column].max()
+        if best is not None:
+            n_better = ranks.filter(~pl.col("is_baseline") & (pl.col(column) > best)).height
+            sentences.append(f"{n_better:,} of them did better than every baseline{where}.")
     draw = partial(plots.leaderboard, ranks, simulated=simulated)
     table = grid(ranks, _RANK, "select * from lab.leaderboard", mark=pl.col("is_baseline"), n_shown=20)
     pictures = (picture("Sharpe of the best agents beside the baselines", draw),)

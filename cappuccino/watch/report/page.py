@@ -33,7 +33,8 @@ Row = tuple[Cell, ...]
 class Grid:
     """One table: `rows` are shown, `folded` ones open on demand, `n_left_out` are in the warehouse only.
 
-    `marked` holds the positions of rows that stand out, counted over both; `sql` asks for all of them.
+    `marked` holds the positions of rows that stand out, counted over both; `sql` asks for all of them; `title` tells
+    one table of a section from the next.
     """
 
     headings: Row
@@ -42,6 +43,7 @@ class Grid:
     n_left_out: int
     marked: frozenset[int]
     sql: str
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,17 @@ def grid(
     *,
     mark: pl.Expr | None = None,
     n_shown: int = N_SHOWN,
+    title: str = "",
 ) -> Grid:
     """Return `columns` of `frame` as a table; rows for which `mark` is true stand out."""
     marked = [] if mark is None else frame.select(marked=mark)["marked"].to_list()
     chosen = frame.select(columns)
+    looks = ["number" if kind.is_numeric() else "" for kind in chosen.dtypes]
     rows = tuple(
-        tuple(cell(name, value) for name, value in row.items()) for row in chosen.head(N_KEPT).iter_rows(named=True)
+        tuple(cell(name, value, look) for (name, value), look in zip(row.items(), looks, strict=True))
+        for row in chosen.head(N_KEPT).iter_rows(named=True)
     )
-    headings = tuple(
-        Cell(formats.heading(name), "number" if kind.is_numeric() else "") for name, kind in chosen.schema.items()
-    )
+    headings = tuple(Cell(formats.heading(name), look) for name, look in zip(chosen.columns, looks, strict=True))
     return Grid(
         headings,
         rows[:n_shown],
@@ -142,11 +145,12 @@ def grid(
         n_left_out=chosen.height - len(rows),
         marked=frozenset(i for i, yes in enumerate(marked) if yes),
         sql=" ".join(sql.split()),
+        title=title,
     )
 
 
-def cell(column: str, value: Any) -> Cell:
-    """Return `value` of `column` in words, with the look that both ask for."""
+def cell(column: str, value: Any, look: str = "") -> Cell:
+    """Return `value` of `column` in words, with the look that both ask for; `look` where neither does."""
     shown = formats.text(column, value)
     if column in _STAGES:
         return Cell(shown, "stage" if value else "")
@@ -156,4 +160,4 @@ def cell(column: str, value: Any) -> Cell:
         return Cell(shown, "words")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Cell(shown, formats.tone(column, value) or "number")
-    return Cell(shown)
+    return Cell(shown, look)

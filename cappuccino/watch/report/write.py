@@ -14,7 +14,7 @@ from cappuccino.market.record import Queries
 from cappuccino.settings import Settings
 from cappuccino.watch import formats
 from cappuccino.watch.plots import DARK, LIGHT, Theme, data_uri, png
-from cappuccino.watch.report import desk, lab, record
+from cappuccino.watch.report import desk, judgement, lab, record
 from cappuccino.watch.report.frames import Frames, read_frames
 from cappuccino.watch.report.page import SIMULATED_MARKET, Banner, Page, Picture, Section, Tile
 
@@ -82,6 +82,7 @@ def sections(found: Frames, settings: Settings) -> Iterator[Section]:
     simulated = is_simulated(found, settings)
     yield desk.stages(found)
     yield desk.production(found, simulated)
+    yield judgement.believed(found, simulated)
     yield desk.accounts(found, simulated)
     yield desk.verdicts(found)
     yield desk.decisions(found)
@@ -107,6 +108,7 @@ def tiles(found: Frames, now: datetime) -> Iterator[Tile]:
             ("Max drawdown", "max_drawdown_frac", "after costs"),
         ):
             yield Tile(name, formats.text(column, row[column]), note, formats.tone(column, row[column]))
+    yield from judgement.tiles(found)
     n_complete = int(found["studies"]["n_complete"].sum())
     yield Tile("Agents trained", f"{n_complete:,}", f"in {found['studies'].height:,} studies")
     until = found["freshness"]["known_until_utc"].min()

@@ -84,7 +84,7 @@ def test_completed_trials_of_training_studies_enter_once_in_their_order(
     assert [(d.model, d.to_stage, d.decided_at_utc, d.decided_by) for d in decisions] == [
         (model, Stage.ARENA, END, "rule") for model in entered
     ]
-    assert decisions[0].figures == {"score": 0.5}
+    assert decisions[0].figures == {"sharpe_annualized": 0.5, "profit_factor": 2.0}
 
 
 def test_who_does_not_pass_the_gate_stays_outside_and_is_asked_again_when_it_changes(
@@ -235,16 +235,21 @@ def test_a_season_that_was_killed_goes_on_to_the_same_end(
     assert book_of(full_warehouse) == book_of(copy)
 
 
-def test_a_streak_promotes_to_the_sandbox(full_warehouse: Warehouse, settings: Settings, add: Add) -> None:
+def test_who_has_the_streak_but_fails_its_audit_retires_instead_of_rising(
+    full_warehouse: Warehouse, settings: Settings, add: Add
+) -> None:
+    """The models of this lab have invented scales, which no training range gives."""
     add()
     short = settings.model_copy(update={"arena": settings.arena.model_copy(update={"streak": 1})})
     summary = play_arena(full_warehouse, short, END)
     book = book_of(full_warehouse)
-    assert summary.promoted
-    assert book.in_stage(Stage.SANDBOX) == summary.promoted
-    assert summary.champion not in summary.promoted
+    assert summary.promoted == ()
+    assert book.in_stage(Stage.SANDBOX) == ()
     winners = matches(full_warehouse)["winner"].drop_nulls().to_list()
-    assert winners == [str(model) for model in summary.promoted]
+    reasons = {str(model): book.latest[model].reason for model in MODELS if str(model) in winners}
+    assert reasons and all(reason.startswith("failed its audit: scales") for reason in reasons.values())
+    audited = full_warehouse.query("select distinct name from lab.audits where not passed")["name"].to_list()
+    assert set(audited) == {"scales", "train_end"}
 
 
 def test_models_of_other_symbols_and_intervals_fight_too(

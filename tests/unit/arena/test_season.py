@@ -45,8 +45,23 @@ def test_losers_retire_and_a_row_of_victories_leads_to_the_sandbox() -> None:
     assert after.in_stage(Stage.SANDBOX) == (M[5],)
     assert after.in_stage(Stage.ARENA) == (M[4],)
     promotion = next(d for d in after.decisions if d.to_stage is Stage.SANDBOX)
-    assert (promotion.reason, promotion.decided_by) == ("beat 3 different opponents in a row", "rule")
+    assert (promotion.reason, promotion.decided_by) == (
+        "beat 3 different opponents in a row, and passed its audit",
+        "rule",
+    )
     assert promotion.figures == {"n_beaten": 3.0, "streak": 3.0}
+
+
+def test_who_fails_the_audit_never_reaches_the_sandbox_and_the_season_goes_on() -> None:
+    def objects(model: ModelId) -> str | None:
+        return "failed its audit: it peeks" if model == M[5] else None
+
+    book = arena_of(M[5], M[1], M[2], M[3], M[4], M[0])
+    after, _ = stored(book, list(season(book, (), better_number_wins, 3, NOW, objects)))
+    assert after.stage(M[5]) is Stage.RETIRED
+    assert after.latest[M[5]].reason == "failed its audit: it peeks"
+    assert after.in_stage(Stage.SANDBOX) == ()
+    assert after.in_stage(Stage.ARENA) == (M[4],)
 
 
 def test_the_reason_of_a_retirement_is_the_lost_match() -> None:

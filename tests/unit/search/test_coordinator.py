@@ -19,7 +19,7 @@ import pytest
 from cappuccino.errors import TrainingBusy, TrainingError
 from cappuccino.registry import artifacts
 from cappuccino.registry.identity import ModelId
-from cappuccino.search.coordinator import _training_lock, run_study
+from cappuccino.search.coordinator import run_study, training_lock
 from cappuccino.search.loop import StudySummary
 from cappuccino.search.request import StudyRequest, write_request
 from cappuccino.search.study import Kind
@@ -228,7 +228,7 @@ def test_a_study_without_a_completed_trial_fails_and_the_next_one_is_new(lab: La
 
 def test_the_right_to_train_is_given_back_and_names_its_holder(tmp_path: Path) -> None:
     for _ in range(2):
-        with _training_lock(tmp_path):
-            with pytest.raises(TrainingBusy, match=f"process {os.getpid()} trains"), _training_lock(tmp_path):
+        with training_lock(tmp_path):
+            with pytest.raises(TrainingBusy, match=f"process {os.getpid()} trains"), training_lock(tmp_path):
                 pass
             assert (tmp_path / "training.lock").read_text() == str(os.getpid())

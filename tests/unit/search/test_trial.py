@@ -89,7 +89,7 @@ def task(tmp_path: Path, whole: BarPanel) -> TrialTask:
 def studied(whole: BarPanel) -> tuple[BarPanel, np.ndarray]:
     """Return what a study gets: bars and features up to 100 bars before the end."""
     first, stop = first_row(whole, SPEC), len(whole) - 100
-    return whole.rows(first, stop), compute(whole, SPEC)[first:stop]
+    return whole.rows(first, stop), compute(whole, SPEC)[first:stop].copy()
 
 
 def ignore(fold: int, score: float) -> None:

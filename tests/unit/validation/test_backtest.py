@@ -117,17 +117,28 @@ def test_a_damaged_model_is_refused(tested, small_settings):
         tested()
 
 
-def test_the_sealed_holdout_is_refused_and_the_range_ends_before_it(tested):
+def test_the_holdout_of_a_model_is_refused_until_it_was_opened(tested, lab):
     seal = END - 5 * DAY
+
+    def sealed_at(moment):
+        with lab.write() as writer:
+            writer.execute("update lab.studies set holdout_from_utc = $moment", moment=moment)
+
+    sealed_at(seal)
     with pytest.raises(ConfigError, match=r"holdout, which is sealed.*choose 2025-04-10"):
-        tested(stop=seal + HOUR, sealed_from=seal)
-    done = tested(sealed_from=seal)
+        tested(stop=seal + HOUR)
+    done = tested()
     assert done.stop == seal
-    assert tested(stop=seal, sealed_from=seal).name == done.name
-    with pytest.raises(ConfigError, match="holdout"):
-        tested("momentum", stop=END, sealed_from=seal)
+    assert tested(stop=seal).name == done.name
+    assert tested("momentum", stop=END).stop == END  # nothing was chosen there
+    sealed_at(TRAIN_END)
     with pytest.raises(ConfigError, match="nothing after them is open before"):
-        tested(sealed_from=TRAIN_END)
+        tested()
+    with lab.write() as writer:
+        writer.execute(
+            "insert into lab.holdouts values ($study, $seal, $now, 1, 0, $now)", study=MODEL.study, seal=seal, now=END
+        )
+    assert tested().stop == END
 
 
 def test_a_range_without_bars_or_length_is_refused(tested):

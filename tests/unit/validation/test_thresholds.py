@@ -31,6 +31,13 @@ SCALED = grid(
     protection_scaled=(True,),
     position_scaled=(True, False),
 )
+BY_SYMBOL = [
+    {"stop_loss_by_symbol": (("B/USD", 0.02),)},
+    {"stop_loss_by_symbol": (("B/USD", 0.0), ("C/USD", 0.03)), "stop_loss_frac": 0.05},
+    {"position_trailing_stop_by_symbol": (("A/USD", 0.02),)},
+    {"stop_loss_by_symbol": (), "position_trailing_stop_by_symbol": ()},
+    {},
+]
 START, STOP = 30, 150
 
 
@@ -52,15 +59,24 @@ def restless(t, accounts):
     return wish * torch.where(accounts.cash_usd > 3_000, 0.9, 0.6).unsqueeze(1)
 
 
-def test_each_point_of_a_grid_is_what_it_is_alone():
-    points = FIXED + SCALED
-    study = threshold_study(restless, PANEL, START, STOP, RULES, points)
+@pytest.mark.parametrize(
+    ("points", "rules"),
+    [
+        (FIXED + SCALED, RULES),
+        (BY_SYMBOL, RULES),
+        (BY_SYMBOL, replace(RULES, stop_loss_by_symbol=(("A/USD", 0.01), ("other", 0.5)))),
+    ],
+)
+def test_each_point_of_a_grid_is_what_it_is_alone(points, rules):
+    study = threshold_study(restless, PANEL, START, STOP, rules, points)
     benchmark = benchmark_returns(PANEL, START, STOP)
     assert len(study.frame) == len(points)
     for n, point in enumerate(points):
-        alone = run(restless, PANEL, START, STOP, replace(RULES, **point))
+        alone = run(restless, PANEL, START, STOP, replace(rules, **point))
         row = study.frame.row(n, named=True)
-        assert {name: row[name] for name in point} == point
+        assert {name: row[name] for name in point if name in NAMES} == {
+            name: value for name, value in point.items() if name in NAMES
+        }
         assert {name: row[name] for name in asdict(alone.measures(0, benchmark))} == asdict(
             alone.measures(0, benchmark)
         )
@@ -81,6 +97,20 @@ def test_a_grid_that_does_not_fit_into_memory_is_run_in_parts():
     parts = threshold_study(restless, PANEL, START, STOP, RULES, FIXED, max_tape_mb=0.12)  # three accounts
     assert parts.frame.equals(whole.frame)
     np.testing.assert_array_equal(parts.daily_returns, whole.daily_returns)
+
+
+def test_a_stop_loss_of_one_symbol_fires_for_that_account_only():
+    study = threshold_study(restless, PANEL, START, STOP, replace(RULES, stop_loss_frac=0.0), BY_SYMBOL[:3])
+    fired = study.frame["n_stop_loss"].to_list()
+    assert fired[0] > 0 < fired[1]
+    assert fired[2] == 0
+
+
+def test_progress_is_told_by_points_and_bars():
+    told = []
+    threshold_study(restless, PANEL, START, STOP, RULES, FIXED[:3], say=told.append)
+    assert told[:2] == ["points 1 to 3: bar 0 of 119", "points 1 to 3: bar 29 of 119"]
+    assert len(told) <= 6
 
 
 def test_a_policy_with_one_wish_for_all_is_asked_once_a_bar():

@@ -22,7 +22,7 @@ SQL = Path(__file__).parents[3] / "sql"
 NOW = datetime(2025, 7, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USD", "ETH/USD", "LTC/USD", "BCH/USD", "LINK/USD", "UNI/USD", "AAVE/USD")
 BASELINES = ("buy_and_hold", "momentum", "mean_reversion", "sixty_forty", "random_entry", "cash")
-SEARCH, STUDY = "timeframe-20250625", "training-20250625"
+SEARCH, STUDY, ENSEMBLE = "timeframe-20250625", "training-20250625", "ensemble-20250625"
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def busy_warehouse(tmp_path_factory: pytest.TempPathFactory, first_day: Warehous
 
 def fill(warehouse: Warehouse, schema: Schema) -> Warehouse:
     rng = np.random.default_rng(3)
-    tables = {**_market(rng), **_lab(rng), **_arena(rng), **_desk(rng), **_ops()}
+    tables = {**_market(rng), **_lab(rng), **_judged(), **_arena(rng), **_desk(rng), **_ops()}
     with warehouse.write() as writer:
         for table, rows in tables.items():
             writer.append(table, rows)
@@ -213,11 +213,21 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     evaluations.append(evaluation(STUDY, 3, "agent", "paper", 0, 1.42))
     for i, name in enumerate(BASELINES):
         evaluations.append(evaluation(STUDY, -1, name, "paper", 0, 0.9 - 0.35 * i))
+    for i, name in enumerate(BASELINES):
+        evaluations.append(evaluation(STUDY, -1, name, "holdout", 0, 0.2 - 0.15 * i))
+    for t in range(24):
+        if states[t] == "complete":
+            evaluations.append(evaluation(STUDY, t, "agent", "holdout", 0, scores[t] - 0.7))
+    for scope, sharpe in (("validation", 1.1), ("holdout", 0.4)):
+        evaluations.append(evaluation(ENSEMBLE, 0, "agent", scope, 0, sharpe))
+        evaluations.append(evaluation(ENSEMBLE, -1, "equal_weight", scope, 0, 0.3))
+    trials.append(_trial(ENSEMBLE, 0, "complete", ("1h", 24), 1.1))
     trainings = {"complete": ("fold-0", "fold-1", "final"), "pruned": ("fold-0",), "failed": ("fold-0", "fold-1")}
     choice = {"study": SEARCH, "interval": "1h", "lookback": 24, "score": 0.61, "n_trials": 2, "holding_bars": 24}
     studies = [
         _study(SEARCH, "timeframe", "complete", 8),
         _study(STUDY, "training", "converged", 1000),
+        _study(ENSEMBLE, "ensemble", "complete", 4),
     ]
     return {
         "lab.studies": pl.DataFrame(studies, infer_schema_length=None),
@@ -225,6 +235,79 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
         "lab.evaluations": pl.DataFrame(evaluations),
         "lab.updates": pl.concat([updates(STUDY, t, trainings[states[t]], rng) for t in range(24)]),
         "lab.timeframe_choices": pl.DataFrame([{**choice, "decided_at_utc": NOW - timedelta(days=6)}]),
+    }
+
+
+def _judged() -> dict[str, pl.DataFrame]:
+    since, until = NOW - timedelta(days=16), NOW - timedelta(days=6)
+    opened = {"from_utc": since, "to_utc": until, "n_models": 19, "n_windows_inside": 0, "opened_at_utc": until}
+    shared = {"score": 1.1, "from_utc": since, "to_utc": until}
+    ensemble = {"study": ENSEMBLE, "trial": 0, "vote": "median", "n_members": 2, **shared, "previous": None}
+    ensemble |= {"previous_score": None, "is_better": True, "reason": "the first of its kind", "built_at_utc": until}
+    measures = {"n_bars": 96, "total_return_frac": 0.02, "alpha_frac": 0.01, "max_drawdown_frac": 0.05}
+    measures |= {"profit_factor": 1.2, "exposure_frac": 0.4, "turnover_per_day": 0.2, "trades_per_month": 40.0}
+    measures |= {"fees_usd": 9.0, "slippage_usd": 2.0, "from_utc": since, "to_utc": until, "study": ENSEMBLE}
+    voting = [("median", "ensemble", 0, None, 1.1), (f"{STUDY}/3", "member", None, 1, 0.5)]
+    voting.append((f"{STUDY}/7", "member", None, 2, 1.4))
+    names = ("subject", "role", "trial", "rank", "sharpe_annualized")
+    scores = [
+        {**measures, **dict(zip(names, row, strict=True)), "walk_forward_score": None if row[3] is None else 1.0}
+        for row in voting
+    ]
+    return {
+        "lab.holdouts": pl.DataFrame([{"study": study, **opened} for study in (STUDY, ENSEMBLE)]),
+        "lab.skill": pl.DataFrame([skill(STUDY, trial) for trial in (15, 22)]),
+        "lab.overfitting": pl.DataFrame(
+            [verdict(STUDY, "cash", "weak"), verdict(STUDY, "buy_and_hold", "nothing here")]
+            + [verdict(ENSEMBLE, benchmark, "nothing here") for benchmark in ("cash", "buy_and_hold")],
+            infer_schema_length=None,
+        ),
+        "lab.ensembles": pl.DataFrame(
+            [ensemble], schema_overrides={"previous": pl.String, "previous_score": pl.Float64}
+        ),
+        "lab.ensemble_scores": pl.DataFrame(scores, infer_schema_length=None),
+    }
+
+
+def skill(study: str, trial: int) -> dict[str, Any]:
+    """Return one row of lab.skill in the holdout, of an agent that was only there."""
+    chance = {f"p_{way}": 0.5 for way in ("random_timing", "entry_permutation", "symbol_permutation")}
+    medians = {f"{way[2:]}_sharpe_annualized": 0.1 for way in chance}
+    fit = {"beta": 0.98, "alpha_per_day_frac": 0.0001, "alpha_t": 0.2, "timing_gamma": 0.0, "timing_t": 0.0}
+    identity = {"study": study, "trial": trial, "scope": "holdout", "sharpe_annualized": 0.1, "n_permutations": 200}
+    return {**identity, **chance, **medians, **fit}
+
+
+def verdict(study: str, benchmark: str, word: str) -> dict[str, Any]:
+    """Return one row of lab.overfitting; above buy-and-hold it would take decades, an ensemble is below luck."""
+    is_short = study == ENSEMBLE
+    return {
+        "study": study,
+        "benchmark": benchmark,
+        "verdict": word,
+        "reasons": ["18 days are too few to tell."] if is_short else [f"Deflated Sharpe above {benchmark}.", "PBO."],
+        "best_trial": 0 if is_short else 23,
+        "n_trials": 1 if is_short else 32,
+        "n_completed": 1 if is_short else 19,
+        "n_effective_trials": 4.2,
+        "n_days": 18 if is_short else 90,
+        "sharpe_daily_365": 1.9,
+        "sharpe_low_daily_365": -0.2,
+        "sharpe_high_daily_365": 3.7,
+        "luck_sharpe_daily_365": 1.7,
+        "probabilistic_sharpe": 0.97,
+        "deflated_sharpe": 0.96 if benchmark == "cash" else 0.53,
+        "deflated_sharpe_published": 0.9,
+        "deflated_sharpe_effective": 0.9,
+        "min_track_record_days": None if is_short else 80.4 if benchmark == "cash" else 15_896.0,
+        "pbo": None if is_short else 0.25,
+        "loss_probability": None if is_short else 0.3,
+        "holdout_sharpe_daily_365": -0.4,
+        "holdout_place": 1 if is_short else 13,
+        "rank_correlation": 0.1,
+        "rank_p_value": 0.3,
+        "mean_decay": 1.2,
+        "decided_at_utc": NOW - timedelta(days=6),
     }
 
 
@@ -276,9 +359,25 @@ def _arena(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
                     "played_at_utc": NOW - timedelta(days=5.8) + timedelta(minutes=len(matches)),
                 }
             )
+    gates = [gate(t, 1.5 if t < 20 else 0.3) for t in range(24)]
     return {
+        "arena.gates": pl.DataFrame(gates, infer_schema_length=None),
         "promotion.decisions": pl.DataFrame(decisions, infer_schema_length=None),
         "arena.matches": pl.DataFrame(matches),
+    }
+
+
+def gate(trial: int, sharpe: float) -> dict[str, Any]:
+    """Return one row of arena.gates, which asks for a Sharpe of 0.7."""
+    asked = {"min_sharpe": 0.7, "min_profit_factor": 1.1, "passed": sharpe >= 0.7, "judged_at_utc": NOW}
+    reason = None if sharpe >= 0.7 else "Sharpe below 0.7"
+    return {
+        "study": STUDY,
+        "trial": trial,
+        "sharpe_annualized": sharpe,
+        "profit_factor": 1.3,
+        **asked,
+        "reason": reason,
     }
 
 

@@ -26,6 +26,9 @@ SPACE = "\N{NO-BREAK SPACE}"
         ("n_trials", 12_345, "12,345"),
         ("trades_per_month", 88.42, "88.4"),
         ("figure", 0.00831234, "0.008312"),
+        ("p_return", 0.004975, "0.005"),
+        ("alpha_t", 1.968, "+1.97"),
+        ("pbo", 0.17611, "0.18"),
         ("score", None, "–"),
         ("score", float("nan"), "–"),
         ("is_winner", True, "yes"),
@@ -81,4 +84,9 @@ def test_every_number_has_a_short_text_on_one_line(column: str, value: float) ->
 def test_only_gains_are_up_and_only_losses_are_down(value: float) -> None:
     expected = "up" if value > 0 else "down" if value < 0 else ""
     assert formats.tone("total_return_frac", value) == expected
-    assert formats.tone("max_drawdown_frac", value) == ""
+    assert (
+        formats.tone("max_drawdown_frac", value)
+        == formats.tone("p_return", value)
+        == formats.tone("alpha_t", value)
+        == ""
+    )

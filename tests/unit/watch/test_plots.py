@@ -29,6 +29,7 @@ PLOTS: Mapping[str, tuple[Callable[..., Figure], str]] = {
     "timeframes": (plots.timeframes, "select * from lab.timeframes"),
     "progress": (plots.progress, "select * from lab.trials where study like 'training%'"),
     "leaderboard": (plots.leaderboard, "select * from lab.leaderboard"),
+    "decay": (plots.decay, "select * from lab.leaderboard"),
     "learning": (plots.learning, "select * from lab.learning_curves"),
     "ladder": (partial(plots.ladder, streak=5), "select * from arena.ladder"),
     "equity": (plots.equity, "select * from desk.equity"),

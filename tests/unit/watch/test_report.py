@@ -80,7 +80,7 @@ def test_every_tag_is_closed_and_every_link_has_a_target(busy_page: Page, busy_h
 def test_pictures_come_in_a_light_and_a_dark_dress(busy_html: str) -> None:
     light = re.findall(r'<img [^>]*src="(data:[^"]+)"', busy_html)
     dark = re.findall(r'<source media="\(prefers-color-scheme: dark\)" srcset="(data:[^"]+)"', busy_html)
-    assert len(light) == len(dark) == 11
+    assert len(light) == len(dark) == 12
     assert not set(light) & set(dark)
 
 
@@ -149,6 +149,7 @@ def test_the_first_day_s_page_says_honestly_what_is_missing(
         "Nothing has been decided yet.",
         "Nobody has entered the arena yet.",
         "No training trial has been completed yet.",
+        "No holdout has been opened yet",
         "No timeframe search has begun yet.",
         "No study has begun yet.",
         "No bars have been synced yet.",
@@ -167,7 +168,7 @@ def test_no_single_empty_table_breaks_a_section(busy_warehouse: Warehouse, setti
 
     n_tried = 0
     for _, frames in partly_empty(busy_warehouse, settings):
-        assert len(list(sections(frames, settings))) == 13
+        assert len(list(sections(frames, settings))) == 14
         assert list(tiles(frames, NOW))
         n_tried += 1
     assert n_tried == len(read_frames(busy_warehouse, settings))
