@@ -231,7 +231,7 @@ def fold_rows(plan: StudyPlan, settings: Settings) -> pl.DataFrame:
     rows: list[Row] = []
     for pair in plan.pairs:
         data = plan.data[pair.interval]
-        gaps = gaps_of(len(data), pair.lookback, pair.holding_bars, settings.training)
+        gaps = gaps_of(len(data), pair.lookback, pair.holding_bars(len(data)), settings.training)
         for number, fold in enumerate(folds_of(data, pair, settings.training)):
             for part, segments in (("train", fold.train), ("validation", fold.validation)):
                 for position, (start, stop) in enumerate(segments):

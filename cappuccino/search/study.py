@@ -30,7 +30,8 @@ from cappuccino.validation.seal import Seal
 
 Kind = Literal["timeframe", "training", "trees"]
 MAX_HOLDING_DAYS = 14
-"""A purge for positions that are hardly ever closed would leave nothing to train on."""
+MAX_HOLDING_FRAC = 0.05
+"""Of the training range: a purge for positions that are hardly ever closed would leave nothing to train on."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,13 @@ class Pair:
     held_bars: int = 0
     """How long agents of the timeframe search held positions, in the mean; 0 before there are any."""
 
-    @property
-    def holding_bars(self) -> int:
-        """Bars that a position may reach over the end of training: as long as was measured, at least a day."""
-        return max(self.interval.per_day, min(self.held_bars, MAX_HOLDING_DAYS * self.interval.per_day))
+    def holding_bars(self, n_bars: int) -> int:
+        """Return how far a position may reach over the end of training, in a range of `n_bars`.
+
+        As long as was measured, at least a day, at most a fortnight and a twentieth of the range.
+        """
+        most = min(MAX_HOLDING_DAYS * self.interval.per_day, int(MAX_HOLDING_FRAC * n_bars))
+        return max(self.interval.per_day, min(self.held_bars, most))
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) ->
 
 def folds_of(data: StudyData, pair: Pair, training: TrainingSettings) -> tuple[Fold, ...]:
     """Return the folds that every trial of `pair` uses; raises DataError when there are too few bars."""
-    return folds(len(data), pair.lookback, pair.holding_bars, training)
+    return folds(len(data), pair.lookback, pair.holding_bars(len(data)), training)
 
 
 def _pairs(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> tuple[Pair, ...]:
@@ -244,7 +248,7 @@ def _identity(settings: Settings, kind: Kind, pairs: tuple[Pair, ...]) -> str:
     chosen = settings.model_dump(mode="json", include={"training", "timeframe", "costs", "risk", "features"})
     chosen["training"] = {key: value for key, value in chosen["training"].items() if key not in may_change}
     chosen["timeframe"].pop("trials")
-    shared = [kind, code_version(), [(pair.interval, pair.lookback, pair.holding_bars) for pair in pairs], chosen]
+    shared = [kind, code_version(), [(pair.interval, pair.lookback, pair.held_bars) for pair in pairs], chosen]
     return json.dumps(shared, sort_keys=True)
 
 

@@ -202,3 +202,12 @@ def test_folds_of_the_plan_are_those_of_the_trial(lab: Lab) -> None:
         for rows in (agent, baselines):
             of_fold = rows.filter(pl.col("fold") == number).select("from_utc", "to_utc", "n_bars")
             assert of_fold.unique().rows() == [(*span, last - first)]
+
+
+def test_positions_are_purged_as_long_as_they_were_held_within_limits() -> None:
+    hours = Pair(Interval.H1, 8, 50)
+    assert hours.holding_bars(10_000) == 50
+    assert Pair(Interval.H1, 8).holding_bars(10_000) == 24  # at least a day
+    assert Pair(Interval.H1, 8, 9_999).holding_bars(100_000) == 14 * 24  # at most a fortnight
+    assert hours.holding_bars(600) == 30  # and a twentieth of the range
+    assert hours.holding_bars(100) == 24
