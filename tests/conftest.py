@@ -45,6 +45,11 @@ checkpoint_every = 2
 startup_trials = 5
 [trees]
 trials = 2
+[ensembles]
+members = 3
+keep = 2
+reward_bars = 24
+drop_every_bars = 12
 [arena]
 min_sharpe = -1000
 min_profit_factor = 0
@@ -55,6 +60,14 @@ window_days = 1
 holdback_days = 4
 step_hours = 48
 """
+
+
+def weights_of(folder: Path, model: str) -> Path:
+    """Return the file of a model's weights, whatever its family."""
+    (file,) = (path for path in (folder / "artifacts" / model).iterdir() if path.name != "manifest.json")
+    return file
+
+
 LONGEST_FIRST = (
     "dagster/test_replay.py",
     "dagster/test_whole_life.py",

@@ -60,7 +60,7 @@ def test_any_source_can_choose_the_profile(place: str, monkeypatch: pytest.Monke
 
 def test_the_demo_names_all_that_it_shrinks() -> None:
     shrunk = {key: (specified, used) for key, specified, used in differences(load())}
-    assert shrunk["arena.streak"] == (20, 5)
+    assert shrunk["arena.streak"] == (20, 3)
     assert shrunk["timeframe.intervals"][1] == (Interval.H1, Interval.H4)
     assert set(shrunk) == {f"{group}.{key}" for group, keys in PROFILES["demo"].items() for key in keys}
 
@@ -201,8 +201,8 @@ def test_stored_settings_come_back_whatever_lies_around_then(monkeypatch: pytest
 
 
 def test_a_file_speaks_for_the_call_that_named_it_only() -> None:
-    load(written("arena.streak = 3", "named.toml"))
-    assert load().arena.streak == 5
+    load(written("arena.streak = 4", "named.toml"))
+    assert load().arena.streak == 3
 
 
 def test_settings_do_not_change() -> None:

@@ -22,7 +22,7 @@ from cappuccino.search.diary import Diary
 from cappuccino.search.loop import Study
 from cappuccino.search.outcome import RunTrial, end_of
 from cappuccino.search.study import plan_study
-from cappuccino.search.tasks import write_study_arrays
+from cappuccino.search.tasks import baseline_rows, write_study_arrays
 from cappuccino.search.trial import TrialTask, run_trial
 from cappuccino.search.workers import Ended, FoldScored
 from cappuccino.settings import Settings
@@ -127,6 +127,7 @@ def _make(folder: Path) -> tuple[Path, str]:
     book = StudyBook(warehouse, plan, settings)
     book.open()
     write_study_arrays(plan, settings)
+    book.evaluated(baseline_rows(plan, settings))
     study = Study(plan, book, settings, lambda line: None)
     book.close(study.run(PoolHere()), {}, N_TRIALS)
     shutil.rmtree(settings.warehouse / "scratch")

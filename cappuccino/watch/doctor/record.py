@@ -171,12 +171,12 @@ def artifacts(settings: Settings, contents: Contents) -> Finding:
     if contents.producers.is_empty():
         return ok("model", "none is in production yet")
     # It imports torch, which takes seconds that an empty warehouse need not wait for.
-    from cappuccino.registry import artifacts as store
+    from cappuccino.arena.candidate import load_candidate
 
     models = [ModelId(study, trial) for study, trial in contents.producers.select("study", "trial").iter_rows()]
     for model in models:
         try:
-            store.load(store.folder_of(settings.artifacts, model), model)
+            load_candidate(settings.artifacts, model)
         except ArtifactError as error:
             advice = f"restore its folder from a backup, or `cappuccino rollback`, or `cappuccino retire {model}`"
             return fail("model", str(error), advice)

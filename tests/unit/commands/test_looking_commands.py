@@ -14,6 +14,7 @@ import pytest
 from cappuccino.settings import load
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.validation.baselines import BASELINES
+from tests.conftest import weights_of
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def look(life, cappuccino):
 def test_stages_show_every_model_with_its_reason(look, life, production):
     assert "Stages" in look("stages")
     rows = json.loads(look("stages", "--json"))
-    assert len(rows) == 5
+    assert len(rows) == 11  # five networks, two forests, four ensembles
     assert {"model", "stage", "since_utc", "reason"} == set(rows[0])
     assert sum(row["stage"] == "production" for row in rows) == 1
     (only,) = json.loads(look("stages", "--stage", "production", "--json"))
@@ -131,7 +132,7 @@ def test_the_doctor_finds_a_whole_life_in_good_health(look, production):
 
 
 def test_the_doctor_fails_when_the_model_in_production_is_damaged(another_life, cappuccino, production):
-    weights = another_life.folder / "artifacts" / production / "policy.pt"
+    weights = weights_of(another_life.folder, production)
     weights.write_bytes(weights.read_bytes()[:-1])
     done = cappuccino("doctor", *another_life.options)
     assert done.exit_code == 1

@@ -5,6 +5,8 @@ import json
 import polars as pl
 import pytest
 
+from tests.conftest import weights_of
+
 
 @pytest.fixture
 def move(another_life, cappuccino):
@@ -46,7 +48,7 @@ def n_decisions(another_life):
 
 
 def damage(life, model):
-    weights = life.folder / "artifacts" / model / "policy.pt"
+    weights = weights_of(life.folder, model)
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
@@ -110,7 +112,7 @@ def test_a_model_whose_weights_changed_is_not_promoted_but_can_be_retired(anothe
     damage(another_life, champion)
     done = move("promote", champion, "--reason", "unaware")
     assert done.exit_code == 1
-    assert f"{champion}/policy.pt does not match its manifest" in done.stderr
+    assert f"{weights_of(another_life.folder, champion).name} does not match its manifest" in done.stderr
     assert stage_of(champion) == "arena"
     retired = move("retire", champion, "--reason", "its files are damaged")
     assert retired.exit_code == 0, retired.stderr

@@ -41,7 +41,7 @@ def test_days_of_bars_are_replaced(another_life, cappuccino):
 def test_tables_that_one_step_makes_come_together(another_life, cappuccino):
     done = cappuccino("materialize", "desk/fills", "--json", *another_life.options)
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["assets"] == ["desk/accounts", "desk/equity", "desk/fills"]
+    assert json.loads(done.stdout)["assets"] == ["desk/accounts", "desk/equity", "desk/fills", "desk/votes"]
 
 
 def test_a_failed_contract_is_shown_on_stderr(another_life, cappuccino):
@@ -122,7 +122,7 @@ def test_a_path_means_files_with_all_their_symbols_in_their_interval(tmp_path):
 def test_the_introduction_says_what_is_simulated_and_what_is_smaller():
     lines = introduction(load())
     assert "SIMULATED" in lines[0]
-    assert any(line.startswith("  arena.streak: 5 instead of 20") for line in lines)
+    assert any(line.startswith("  arena.streak: 3 instead of 20") for line in lines)
     assert introduction(load(None, {"profile": "paper"}))[1:] == []
 
 

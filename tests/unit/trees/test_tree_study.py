@@ -30,6 +30,7 @@ from cappuccino.trees.hyper import TreeHyper
 from cappuccino.trees.plan import plan_trees, task_of
 from cappuccino.trees.study import TreeStudy, run_trees
 from cappuccino.trees.trial import TreeTask, run_tree_trial
+from cappuccino.validation.baselines import BASELINES
 from tests.unit.search.fakes import NOW, SMALL
 from tests.unit.small_lab import add_study, add_trial
 from tests.unit.small_market import SCHEMA
@@ -123,10 +124,12 @@ def test_a_study_is_recorded_as_those_of_the_networks_are(ran: tuple[Settings, l
     assert ask(settings, "select trial, attempt, outcome, batch_size from lab.attempts order by all") == [
         (n, 1, "complete", 0) for n in range(N_TRIALS)
     ]
-    judged = "select trial, subject, scope, fold from lab.{} group by all order by all"
+    judged = "select trial, subject, scope, fold from lab.{} where trial >= 0 group by all order by all"
     expected = [(n, "agent", "validation", fold) for n in range(N_TRIALS) for fold in range(2)]
     assert ask(settings, judged.format("evaluations")) == expected
     assert ask(settings, judged.format("daily_returns")) == expected
+    beside = ask(settings, "select distinct subject from lab.daily_returns where trial < 0")
+    assert {subject for (subject,) in beside} == set(BASELINES)
     assert not study_folder(settings.warehouse, study).exists()
 
 
