@@ -64,7 +64,8 @@ buckets as (
         max(base.high) as high,
         min(base.low) as low,
         arg_max(base.close, base.opened_at_utc) as close,
-        sum(base.volume) as volume
+        -- In the order of time: threads would add it up another way each time, and features would differ in their last bits.
+        sum(base.volume order by base.opened_at_utc) as volume
     from base
     inner join lengths on lengths.length >= base.base_length
     group by all
