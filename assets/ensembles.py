@@ -11,7 +11,7 @@ from cappuccino.ensemble.build import build_ensembles
 from cappuccino.ensemble.members import gated
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.validation.seal import Seal
+from cappuccino.validation.seal import open_until
 
 TABLES = ("lab.ensembles", "lab.ensemble_scores")
 
@@ -30,8 +30,7 @@ def ensembles(
     """Four ways to vote among the best candidates; those that beat the ensembles before them become candidates."""
     now = clock.now()
     with warehouse.read() as reader:
-        passes = gated(reader, settings.arena)
-    until = Seal.at(settings, now).arena_until
+        passes, until = gated(reader, settings.arena), open_until(reader, settings, now)
     built = build_ensembles(warehouse, settings, now, until, passes=passes, on_line=context.log.info)
     figures = {
         "study": built.study or "none",

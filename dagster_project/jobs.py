@@ -35,13 +35,13 @@ def trading() -> dg.AssetSelection:
 
 
 def matches() -> dg.AssetSelection:
-    """Matches of candidates that wait, and the verdicts."""
-    return _selection(*arena.TABLES, *PAPER)
+    """Matches of candidates that wait, the verdicts, and the holdouts that may be opened then."""
+    return _selection(*arena.TABLES, *PAPER, *judgement.TABLES)
 
 
 def decisive(selection: dg.AssetSelection) -> dg.AssetSelection:
-    """Return the selection without what is only looked at: coverage, verdicts, and checks that nothing waits for."""
-    looked_at = _selection("market.days", "market.absences", *judgement.TABLES) | dg.AssetSelection.all_asset_checks()
+    """Return the selection without what is only looked at: coverage, and checks that nothing waits for."""
+    looked_at = _selection("market.days", "market.absences") | dg.AssetSelection.all_asset_checks()
     return (selection - looked_at) | dg.AssetSelection.checks(*BLOCKING)
 
 

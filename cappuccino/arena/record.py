@@ -31,7 +31,7 @@ from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse, Writer
 from cappuccino.validation.audit_record import audit_model
 from cappuccino.validation.evaluate import Policy
-from cappuccino.validation.seal import Seal
+from cappuccino.validation.seal import open_until
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -132,7 +132,8 @@ def _candidates(reader: Reader) -> pl.DataFrame:
             on lab.ensembles.study = lab.trials.study
             and lab.ensembles.trial = lab.trials.trial
             and not lab.ensembles.is_better
-        where lab.studies.kind <> 'timeframe' and lab.trials.state = 'complete'
+        where lab.studies.kind <> 'timeframe' and lab.studies.state in ('complete', 'converged')
+            and lab.trials.state = 'complete'
         group by lab.studies.as_of_utc, lab.trials.study, lab.trials.trial
         order by lab.studies.as_of_utc, lab.trials.study, lab.trials.trial
         """
@@ -184,7 +185,8 @@ class Referee:
 
     def __init__(self, warehouse: Warehouse, settings: Settings, models: tuple[ModelId, ...], now: datetime) -> None:
         self.warehouse, self.settings, self.now = warehouse, settings, now
-        self.until = Seal.at(settings, now).arena_until
+        with warehouse.read() as reader:
+            self.until = open_until(reader, settings, now)
         self.rules = Rules.of(settings.risk, settings.costs)
         manifests = [read_manifest(folder_of(settings.artifacts, model), model) for model in models]
         self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)

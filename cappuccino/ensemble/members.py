@@ -47,7 +47,10 @@ class Seat:
 
 
 def ranked_trials(reader: Reader, now: datetime) -> list[Ranked]:
-    """Return the completed trials that may be members at `now`: by score, then by seed, study and trial."""
+    """Return the completed trials that may be members at `now`: by score, then by seed, study and trial.
+
+    Who failed its audit, or was retired by the operator, has no vote either; who only lost a match has.
+    """
     rows = reader.query(
         """
         with finished as (
@@ -76,6 +79,10 @@ def ranked_trials(reader: Reader, now: datetime) -> list[Ranked]:
         select lab.trials.study, lab.trials.trial, lab.trials.score, lab.trials.weight_sha256, chosen.as_of_utc
         from lab.trials
         inner join chosen using (study)
+        anti join (
+            select study, trial from promotion.decisions
+            where to_stage = 'retired' and (decided_by = 'operator' or starts_with(reason, 'failed its audit'))
+        ) as banned using (study, trial)
         where lab.trials.state = 'complete' and lab.trials.weight_sha256 is not null and isfinite(lab.trials.score)
         order by lab.trials.score desc, lab.trials.seed, lab.trials.study, lab.trials.trial
         """,

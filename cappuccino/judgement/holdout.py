@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from cappuccino.arena.candidate import load_candidate
-from cappuccino.errors import TrainingError
+from cappuccino.errors import CappuccinoError
 from cappuccino.judgement.trials import Skill, Stretch, play, play_all, skill_of, stretch_of
 from cappuccino.judgement.verdict import verdict_rows
 from cappuccino.registry.identity import ModelId
@@ -50,15 +50,21 @@ class Sealed:
 def open_holdouts(warehouse: Warehouse, settings: Settings, now: datetime, say: Say = print) -> tuple[str, ...]:
     """Judge the completed trials of every finished study on its holdout, once; returns the studies.
 
-    Raises TrainingError when a match was played inside a holdout, DataError when its bars are missing, ArtifactError
-    when a model is damaged.
+    A holdout in which a match was played proves nothing: that is recorded instead of figures. Raises DataError when
+    bars are missing, ArtifactError when a model is damaged.
     """
     with warehouse.read() as reader:
         due = sealed_studies(reader, now)
+    opened, failed = [], []
     for sealed in due:
-        _open(warehouse, settings, sealed, now)
-        say(f"{sealed.study}: {len(sealed.models)} models on the holdout from {sealed.holdout_from:%F %R} UTC")
-    return tuple(sealed.study for sealed in due)
+        try:
+            say(_open(warehouse, settings, sealed, now))
+            opened.append(sealed.study)
+        except CappuccinoError as error:  # the others need not wait for it
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return tuple(opened)
 
 
 def sealed_studies(reader: Reader, now: datetime) -> list[Sealed]:
@@ -85,9 +91,15 @@ def sealed_studies(reader: Reader, now: datetime) -> list[Sealed]:
     ]
 
 
-def _open(warehouse: Warehouse, settings: Settings, sealed: Sealed, now: datetime) -> None:
+def _open(warehouse: Warehouse, settings: Settings, sealed: Sealed, now: datetime) -> str:
+    """Judge one study; returns what to say of it."""
     with warehouse.read() as reader:
-        _require_untouched(reader, sealed)
+        n_inside, n_before = _windows_inside(reader, sealed), _opened_before(reader, sealed)
+    if n_inside:
+        with warehouse.write() as writer:
+            writer.append("lab.holdouts", _row(sealed, now, 0, n_inside, n_before))
+        return f"{sealed.study}: {n_inside} windows of the arena lie inside its holdout, which proves nothing any more"
+    with warehouse.read() as reader:
         arena, holdout = _stretches(reader, settings, sealed)
     seen = _Seen(sealed.study, Rules.of(settings.risk, settings.costs), settings.training.seed)
     played = play_all(sealed.models, settings.artifacts, holdout, seen.rules, settings.training.workers)
@@ -98,23 +110,28 @@ def _open(warehouse: Warehouse, settings: Settings, sealed: Sealed, now: datetim
         for model in sealed.models[:N_COMPARED]:
             seen.add_model(model, arena, play(model, settings.artifacts, arena, seen.rules), compared=True)
         seen.add_baselines(arena)
-    opened = {
-        "study": sealed.study,
-        "from_utc": sealed.holdout_from,
-        "to_utc": sealed.until,
-        "n_models": len(sealed.models),
-        "n_windows_inside": 0,
-        "opened_at_utc": now,
-    }
-    times = dict.fromkeys(("from_utc", "to_utc", "opened_at_utc"), TIME)
     with warehouse.write() as writer:
         store_judged(writer, Judged(evaluation_frame(seen.evaluations), pl.concat(seen.daily)))
         writer.upsert("lab.skill", pl.DataFrame(seen.skills, schema_overrides=OPTIONAL_SKILLS))
-        writer.append("lab.holdouts", pl.DataFrame([opened], schema_overrides=times))
+        writer.append("lab.holdouts", _row(sealed, now, len(sealed.models), 0, n_before))
         # Ensembles were chosen on the arena's bars, among few: the verdict is that of the study of their members.
         verdicts = pl.DataFrame() if sealed.kind == "ensemble" else verdict_rows(writer, sealed.study, now)
         if len(verdicts):
             writer.upsert("lab.overfitting", verdicts)
+    return f"{sealed.study}: {len(sealed.models)} models on the holdout from {sealed.holdout_from:%F %R} UTC"
+
+
+def _row(sealed: Sealed, now: datetime, n_models: int, n_inside: int, n_before: int) -> pl.DataFrame:
+    row = {
+        "study": sealed.study,
+        "from_utc": sealed.holdout_from,
+        "to_utc": sealed.until,
+        "n_models": n_models,
+        "n_windows_inside": n_inside,
+        "n_opened_before": n_before,
+        "opened_at_utc": now,
+    }
+    return pl.DataFrame([row], schema_overrides=dict.fromkeys(("from_utc", "to_utc", "opened_at_utc"), TIME))
 
 
 class _Seen:
@@ -157,10 +174,11 @@ def _figures(skill: Skill) -> Row:
     return row | {name: fit[name] for name in ("beta", "alpha_per_day_frac", "alpha_t", "timing_gamma", "timing_t")}
 
 
-def _require_untouched(reader: Reader, sealed: Sealed) -> None:
+def _windows_inside(reader: Reader, sealed: Sealed) -> int:
+    """Return how many windows of matches of its models reach into the holdout."""
     found = reader.one(
         """
-        select count(*), max(to_utc) from arena.windows
+        select count(*) from arena.windows
         where to_utc > $since and from_utc < $until
             and (list_contains($models, champion) or list_contains($models, challenger))
         """,
@@ -168,12 +186,21 @@ def _require_untouched(reader: Reader, sealed: Sealed) -> None:
         until=sealed.until,
         models=[str(model) for model in sealed.models],
     )
-    if found is not None and found[0]:
-        raise TrainingError(
-            f"{found[0]} windows of the arena, the last until {found[1]} UTC, lie inside the holdout of "
-            f"{sealed.study}, which begins at {sealed.holdout_from:%F %R} UTC; its figures would prove nothing. "
-            "Train a new study"
-        )
+    return int(found[0]) if found else 0
+
+
+def _opened_before(reader: Reader, sealed: Sealed) -> int:
+    """Return how many studies of this kind saw some of these bars opened: each look makes the next worth less."""
+    found = reader.one(
+        """
+        select count(*) from lab.holdouts inner join lab.studies using (study)
+        where kind = $kind and from_utc < $until and to_utc > $since
+        """,
+        kind=sealed.kind,
+        since=sealed.holdout_from,
+        until=sealed.until,
+    )
+    return int(found[0]) if found else 0
 
 
 def _stretches(reader: Reader, settings: Settings, sealed: Sealed) -> tuple[Stretch | None, Stretch]:

@@ -46,22 +46,23 @@ def _by_day(reader: Reader, study: str, scope: str) -> pl.DataFrame:
     rows = reader.query(
         """
         with judged as (
-            select closed_at_utc, if(trial < 0, subject, trial::varchar) as name, return_frac
+            -- Segments count their days from their own first bars; a day of the calendar counts once.
+            select closed_at_utc::date as day, if(trial < 0, subject, trial::varchar) as name, return_frac
             from lab.daily_returns
             where scope = $scope and study = $study
         )
 
-        select closed_at_utc, name, avg(return_frac) as return_frac
+        select day, name, avg(return_frac) as return_frac
         from judged
         group by all
-        order by closed_at_utc, name
+        order by day, name
         """,
         study=study,
         scope=scope,
     )
     if rows.is_empty():
         return pl.DataFrame()
-    return rows.pivot("name", index="closed_at_utc", values="return_frac").sort("closed_at_utc")
+    return rows.pivot("name", index="day", values="return_frac").sort("day")
 
 
 def _above(days: pl.DataFrame, trials: list[str], baseline: str) -> FloatArray:

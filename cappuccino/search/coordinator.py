@@ -19,7 +19,7 @@ from cappuccino.search.disk import require_disk
 from cappuccino.search.loop import Say, Study, StudySummary
 from cappuccino.search.pools import pool_of
 from cappuccino.search.request import StudyRequest
-from cappuccino.search.study import StudyPlan, due_study, study_folder
+from cappuccino.search.study import StudyPlan, closed_if_opened, due_study, study_folder
 from cappuccino.search.suggest import importances
 from cappuccino.search.tasks import baseline_rows, write_study_arrays
 from cappuccino.search.timeframe import choose_timeframe
@@ -45,7 +45,7 @@ def run_study(request: StudyRequest, on_progress: Say) -> StudySummary:
     with training_lock(settings.warehouse):
         with warehouse.read() as reader:
             require_fresh(reader, settings, request.now, "training")
-            plan = due_study(reader, settings, request.kind, request.now)
+            plan = closed_if_opened(reader, due_study(reader, settings, request.kind, request.now))
         book = StudyBook(warehouse, plan, settings)
         study, state = _worked_on(plan, book, settings, on_progress)
         if state != "failed" and plan.kind == "timeframe":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -118,6 +118,20 @@ def due_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> 
         if plan.study == left[0]:
             return plan
     return plan_study(reader, settings, kind, now)
+
+
+def closed_if_opened(reader: Reader, plan: StudyPlan) -> StudyPlan:
+    """Return the plan, under a cap that allows no further trial when its holdout has been opened.
+
+    A trial that is tried after somebody has looked would be chosen by what he saw.
+    """
+    found = reader.one(
+        """
+        select count(*) from lab.trials semi join lab.holdouts using (study) where study = $study
+        """,
+        study=plan.study,
+    )
+    return replace(plan, trial_cap=min(plan.trial_cap, found[0])) if found and found[0] else plan
 
 
 def plan_study(reader: Reader, settings: Settings, kind: Kind, now: datetime) -> StudyPlan:

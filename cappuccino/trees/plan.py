@@ -11,7 +11,7 @@ from typing import Final
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.version import code_version
 from cappuccino.risk.rules import Rules
-from cappuccino.search.study import StudyPlan, folds_of, plan_study, study_folder
+from cappuccino.search.study import StudyPlan, closed_if_opened, folds_of, plan_study, study_folder
 from cappuccino.search.suggest import seed_of
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader
@@ -37,7 +37,7 @@ def plan_trees(reader: Reader, settings: Settings, now: datetime) -> StudyPlan:
     as_of: datetime = newest[0] if newest and newest[0] else now
     beside = plan_study(reader, settings, "training", as_of)
     name = f"{KIND}-{as_of:%Y%m%dT%H%M}-{_digest(beside, settings)}"
-    return replace(beside, study=name, kind=KIND, trial_cap=settings.trees.trials)
+    return closed_if_opened(reader, replace(beside, study=name, kind=KIND, trial_cap=settings.trees.trials))
 
 
 def space_of(plan: StudyPlan, settings: Settings) -> Space:

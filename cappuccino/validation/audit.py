@@ -7,14 +7,15 @@ be bit-equal. Beside that: scales, folds, fill times, and whether auditing left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cappuccino.errors import CappuccinoError, DataError
 from cappuccino.market.panel import BarPanel
+from cappuccino.registry.manifest import Manifest
 from cappuccino.risk.rules import Rules
 from cappuccino.validation.audit_fills import Play, Restless, check_fills
 from cappuccino.validation.audit_future import (
@@ -28,7 +29,7 @@ from cappuccino.validation.audit_future import (
 )
 from cappuccino.validation.audit_report import AuditCheck, AuditReport
 from cappuccino.validation.audit_sight import Array, Sight, features_of, moved, watch
-from cappuccino.validation.audit_training import Training, check_folds, check_scales, check_train_end
+from cappuccino.validation.audit_training import Training, origin_checks
 from cappuccino.validation.evaluate import run
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ def audit(
     training: Training | None = None,
     weights: Callable[[], str] | None = None,
     *,
+    members: Sequence[tuple[Manifest, Training]] = (),
     n_cuts: int = MIN_CUTS,
     seed: int = 0,
     play: Play = run,
 ) -> AuditReport:
     """Return what all checks of `candidate` say on `panel`, which should reach from its training to bars behind it.
 
-    `weights` returns the hash of its weights as they are now, to be compared with the manifest's, before and after.
-    Raises DataError when the panel has too few bars to cut, ValueError for fewer than MIN_CUTS cuts.
+    `members` of an ensemble are asked where they come from, too. `weights` returns the hash of its weights as they are
+    now, to be compared with the manifest's, before and after. Raises DataError when the panel has too few bars to cut,
+    ValueError for fewer than MIN_CUTS cuts.
     """
     if n_cuts < MIN_CUTS:
         raise ValueError(f"{n_cuts} cuts; at least {MIN_CUTS} say something")
@@ -75,14 +78,19 @@ def audit(
         *_futures(candidate, windows, sights, rules, play, seed),
         _whole_panel(candidate, panel, seen, windows, seed),
         _history(seen, windows, sights),
-        check_scales(manifest, panel),
-        check_folds(manifest, training),
-        check_train_end(manifest, training),
+        *origin_checks(manifest, panel, training),
+        *_of_members(panel, members),
         _fill_times(candidate, windows[-1], rules, play, seed),
         _same_answers(watch(candidate, windows[0].panel, windows[0], rules, play), sights[0]),
         _weights(manifest.weight_sha256, hash_before, weights() if weights else None),
     ]
     return AuditReport(manifest.model, tuple(checks))
+
+
+def _of_members(panel: BarPanel, members: Sequence[tuple[Manifest, Training]]) -> Iterator[AuditCheck]:
+    for manifest, training in members:
+        for check in origin_checks(manifest, panel, training):
+            yield replace(check, name=f"{check.name} of {manifest.model}")
 
 
 def _whole(candidate: Candidate, panel: BarPanel) -> Array:

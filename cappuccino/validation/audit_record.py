@@ -5,6 +5,7 @@ No bar of the holdout is read: an audit asks how a model decides, not how well.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from cappuccino.store.warehouse import Reader, Warehouse, Writer
 from cappuccino.validation.audit import audit
 from cappuccino.validation.audit_report import AuditReport
 from cappuccino.validation.audit_training import FoldEdges, Range, Training
-from cappuccino.validation.seal import Seal
+from cappuccino.validation.seal import Seal, open_until
 
 if TYPE_CHECKING:
     from cappuccino.arena.candidate import Candidate
@@ -36,14 +37,16 @@ def audit_model(warehouse: Warehouse, settings: Settings, model: ModelId, now: d
 
     candidate = load_candidate(settings.artifacts, model)
     with warehouse.read() as reader:
-        panel = candidate.market.panel(reader, Seal.at(settings, now).arena_until)
+        panel = candidate.market.panel(reader, open_until(reader, settings, now))
         training = read_training(reader, candidate)
+        members = [(member.manifest, read_training(reader, member)) for member in getattr(candidate, "members", ())]
     report = audit(
         candidate,
         panel,
         Rules.of(settings.risk, settings.costs),
         training,
         lambda: load_candidate(settings.artifacts, model).manifest.weight_sha256,
+        members=members,
     )
     with warehouse.write() as writer:
         store(writer, report, now)
@@ -53,7 +56,17 @@ def audit_model(warehouse: Warehouse, settings: Settings, model: ModelId, now: d
 def read_training(reader: Reader, candidate: Candidate) -> Training:
     """Return what the warehouse knows of a candidate's training."""
     manifest = candidate.manifest
-    ends = reader.one("select train_end_utc from lab.studies where study = $study", study=manifest.study)
+    kept = reader.one(
+        """
+        select lab.studies.settings, as_of_utc, train_end_utc, is_out_of_date, lab.trials.weight_sha256
+        from lab.studies
+        left join ops.data_seen on ops.data_seen.name = lab.studies.study
+        left join lab.trials on lab.trials.study = lab.studies.study and lab.trials.trial = $trial
+        where lab.studies.study = $study
+        """,
+        study=manifest.study,
+        trial=manifest.trial,
+    )
     rows = reader.query(
         """
         select fold, part, from_utc, to_utc, purge_bars, after_bars from lab.folds
@@ -64,7 +77,17 @@ def read_training(reader: Reader, candidate: Candidate) -> Training:
         interval=manifest.interval.value,
         lookback=manifest.lookback,
     )
-    return Training(tuple(_fold_edges(rows)), ends[0] if ends else None)
+    edges = tuple(_fold_edges(rows))
+    if kept is None:
+        return Training(edges)
+    stored, as_of, train_end, is_out_of_date, weight_sha256 = kept
+    return Training(edges, _kept_from(stored, as_of, train_end), bool(is_out_of_date), weight_sha256)
+
+
+def _kept_from(stored: str, as_of: datetime, train_end: datetime) -> datetime:
+    """Return where the bars begin that the study was to keep from training, by its own settings at its own moment."""
+    fields = json.loads(stored)
+    return Seal.at(Settings.stored(fields), as_of).training_until if fields else train_end
 
 
 def store(writer: Writer, report: AuditReport, now: datetime) -> None:

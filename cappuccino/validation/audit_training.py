@@ -42,10 +42,19 @@ class Training:
     folds: tuple[FoldEdges, ...] = ()
     unseen_from: datetime | None = None
     """Start of the arena's bars, or the holdout's: of those that no training may have seen."""
+    bars_have_changed: bool = False
+    """Whether its training bars were corrected since: then nothing fitted on them can be found again."""
+    weight_sha256: str | None = None
+    """Hash of the weights as the lab recorded it."""
 
 
-def check_scales(manifest: Manifest, panel: BarPanel) -> AuditCheck:
-    """Compare the model's scales with those of its training bars, fitted again; a family without scales is skipped."""
+def check_scales(manifest: Manifest, panel: BarPanel, training: Training) -> AuditCheck:
+    """Compare the model's scales with those of its training bars, fitted again.
+
+    Skipped for a family without scales, and when those bars were corrected since.
+    """
+    if training.bars_have_changed:
+        return AuditCheck("scales", None, 0.0, "its training bars were corrected since (ops.data_seen)")
     if "mean" not in manifest.scaler:
         return AuditCheck("scales", None, 0.0, f"a model of {manifest.learner} has no scales")
     start, stop = (
@@ -81,6 +90,25 @@ def check_train_end(manifest: Manifest, training: Training) -> AuditCheck:
     seen_bars = (manifest.train_end - training.unseen_from) / manifest.interval.duration
     detail = f"trained until {manifest.train_end:%F %R}, kept from bars from {training.unseen_from:%F %R} UTC on"
     return AuditCheck("train_end", seen_bars <= 0, max(seen_bars, 0.0), detail)
+
+
+def check_record(manifest: Manifest, training: Training) -> AuditCheck:
+    """Compare the hash in the manifest with the one that the lab recorded: another folder under the name is another."""
+    if training.weight_sha256 is None:
+        return AuditCheck("recorded_weights", None, 0.0, "the lab has no hash of its weights")
+    same = manifest.weight_sha256 == training.weight_sha256
+    detail = f"manifest {manifest.weight_sha256[:12]}, lab.trials {training.weight_sha256[:12]}"
+    return AuditCheck("recorded_weights", same, float(not same), detail)
+
+
+def origin_checks(manifest: Manifest, panel: BarPanel, training: Training) -> tuple[AuditCheck, ...]:
+    """Return everything that asks where a model comes from."""
+    return (
+        check_scales(manifest, panel, training),
+        check_folds(manifest, training),
+        check_train_end(manifest, training),
+        check_record(manifest, training),
+    )
 
 
 def _problems(fold: FoldEdges, manifest: Manifest) -> Iterator[str]:

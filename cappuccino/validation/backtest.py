@@ -353,9 +353,13 @@ def _empty(subject: Subject, start: datetime, end: datetime, *, asked: bool) -> 
 def _bars(
     warehouse: Warehouse, market: Market, history_bars: int, start: datetime | None, end: datetime
 ) -> tuple[BarPanel, bool]:
-    """Return the bars with the history that the first decision needs, and whether they are invented."""
+    """Return the bars with the history that the first decision needs, and whether they are invented.
+
+    Where it is there, also what momentum and the other baselines look back on, so that they do what they do elsewhere.
+    """
     # A bar of room: the first decision may be taken inside the one that `start` falls into.
-    first = start - (history_bars + 1) * market.interval.duration if start else None
+    history = max(history_bars, MOMENTUM_DAYS * market.interval.per_day) + 1
+    first = start - history * market.interval.duration if start else None
     with warehouse.read() as reader:
         panel = market.panel(reader, end, first)
         invented = reader.one("select count(*) from market.freshness where source = 'simulated'")

@@ -36,8 +36,6 @@ MAX_LOSS_PROBABILITY = 0.05
 """Equally good trials have a PBO of one half, since it does not matter which is chosen; losing seldom is enough."""
 MIN_DAYS = 60
 """The formulas are for long records; luck has fatter tails in short ones."""
-MIN_TRIALS_FOR_SPREAD = 10
-"""The spread of fewer Sharpes may be small by accident, which would make luck look small."""
 MIN_BLOCK_DAYS = 5
 CONFIDENCE = 0.95
 
@@ -107,7 +105,7 @@ def judge_study(
     returns, inflation = daily_returns[:, best], serial_inflation(daily_returns)
     record = TrackRecord.of(returns, float(inflation[best]))
     n_effective = effective_trials(daily_returns) * n_trials / n_completed
-    variance = luck_variance(scores, n_days, float(inflation.mean()))
+    variance = luck_variance(n_days, float(inflation.mean()))
     luck = expected_max_sharpe(n_trials, variance)
     low, high = sharpe_range(returns, confidence=CONFIDENCE, n_resamples=n_resamples, seed=seed)
     choice = _choice(daily_returns)
@@ -137,15 +135,14 @@ def judge_study(
     )
 
 
-def luck_variance(scores: FloatArray, n_days: int, inflation: float) -> float:
-    """Return the variance that luck gives to the per-day Sharpes (N,) of trials without any edge.
+def luck_variance(n_days: int, inflation: float) -> float:
+    """Return the variance that luck gives to the per-day Sharpes of trials without any edge.
 
-    The trials' own variance, but no more than the sampling error of a Sharpe of 0, inflation / (T - 1): trials that
-    spread further differ in truth, by costs or by edges, and calling that luck would hide an edge that many share.
-    With fewer than `MIN_TRIALS_FOR_SPREAD` trials the sampling error alone.
+    The sampling error of a Sharpe of 0, inflation / (T - 1). The paper takes the trials' own variance. That is too
+    large when some trials share an edge, and too small when a sampler has gathered its trials around a lucky one, which
+    would make luck look like an edge.
     """
-    sampling = inflation / (n_days - 1)
-    return sampling if len(scores) < MIN_TRIALS_FOR_SPREAD else min(_plain_variance(scores), sampling)
+    return inflation / (n_days - 1)
 
 
 def _plain_variance(scores: FloatArray) -> float:

@@ -35,6 +35,31 @@ class Seal:
         return cls(arena_until - timedelta(days=settings.training.arena_days), arena_until, now)
 
 
+def open_until(reader: Reader, settings: Settings, now: datetime) -> datetime:
+    """Return how far matches, ensembles and audits may look at `now`: up to the first holdout that is still closed.
+
+    That of this moment, or that of a study which was planned earlier and whose holdout nobody has opened yet.
+    """
+    found = reader.one(
+        """
+        with candidates as (
+            select distinct study from lab.trials where state = 'complete' and artifact is not null
+        )
+
+        select min(holdout_from_utc) from lab.studies anti join lab.holdouts using (study)
+        where kind <> 'timeframe' and holdout_from_utc < data_end_utc
+            and (
+                -- One that nobody can take up again has no say, and one without a model has nothing to judge.
+                (state = 'running' and as_of_utc >= $oldest)
+                or (state in ('complete', 'converged') and study in (select study from candidates))
+            )
+        """,
+        oldest=now - timedelta(days=settings.training.max_data_age_days),
+    )
+    until = Seal.at(settings, now).arena_until
+    return min(until, found[0]) if found and found[0] else until
+
+
 def sealed_from(reader: Reader, model: ModelId) -> datetime | None:
     """Return where the holdout of the model's study begins; None when it was opened, or there is none."""
     found = reader.one(

@@ -4,13 +4,12 @@ What an account held is taken apart from when it held it. Costs, turnover and si
 is cut, and everything goes through the engine: who merely was long while prices rose does no better than by chance.
 
     random_timing        all symbols shifted together, round the end of the range, by more than a day
-    entry_permutation    for each symbol the order of its holds, and that of its gaps, is drawn anew
+    entry_permutation    the order of the spells of what is held, and that of the flat ones, is drawn anew
     symbol_permutation   what was done in one symbol is done in another one
 
 A p-value is the share of such accounts that did at least as well, the account itself among them: (k + 1) / (n + 1)
 (Phipson & Smyth 2010). Shifting keeps exposure, turnover and what symbols have in common; where the range's end meets
-its beginning, positions may change once more. Entries that are permuted symbol by symbol may meet more often than they
-did: then cash limits what is bought, as it always does.
+its beginning, positions may change once more.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ class Variants:
     """
 
     rows: IntArray
-    """(T, n, A), (T, n, 1) when all symbols move together, (T, 1, 1) when nothing moves in time."""
+    """(T, n, 1), all symbols moving together; (T, 1, 1) when nothing moves in time."""
     columns: IntArray
     """(n, A) whose weights each symbol gets."""
 
@@ -108,13 +107,18 @@ def shifted(path: HeldPath, min_shift: int, n: int, rng: np.random.Generator) ->
 
 
 def reentered(path: HeldPath, n: int, rng: np.random.Generator) -> Variants:
-    """Return `n` accounts with the holds and gaps of each symbol in an order of chance, holds and gaps in turn."""
+    """Return `n` accounts with the spells of the path in an order of chance, invested and flat ones in their places.
+
+    A spell is a stretch in which the same symbols are held. All symbols move together: permuted one by one they would
+    overlap here and leave gaps there, hold less than the account did, and so do worse in a rising market.
+    """
     n_steps, n_assets = path.weights.shape
-    rows = np.empty((n_steps, n, n_assets), dtype=np.int64)
-    for a in range(n_assets):
-        starts, lengths = _segments(path.weights[:, a] > 0)
-        for i in range(n):
-            rows[:, i, a] = _laid_out(starts, lengths, _in_turn(len(starts), rng))
+    is_held = path.weights > 0
+    starts, lengths = _spells(is_held)
+    invested: BoolArray = np.any(is_held[starts], axis=1)
+    rows = np.empty((n_steps, n, 1), dtype=np.int64)
+    for i in range(n):
+        rows[:, i, 0] = _laid_out(starts, lengths, _in_their_places(invested, rng))
     return Variants(rows, np.tile(np.arange(n_assets), (n, 1)))
 
 
@@ -238,17 +242,20 @@ def _variants(path: HeldPath, interval: Interval, n: int, seed: int) -> dict[Way
     }
 
 
-def _segments(is_held: BoolArray) -> tuple[IntArray, IntArray]:
-    """Return where each run of equal values in (T,) begins, and how long it is."""
-    starts = np.flatnonzero(np.diff(is_held, prepend=~is_held[:1]))
+def _spells(is_held: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return where each run of equal rows in (T, A) begins, and how long it is."""
+    changes = np.ones(len(is_held), dtype=bool)
+    changes[1:] = (is_held[1:] != is_held[:-1]).any(axis=1)
+    starts = np.flatnonzero(changes)
     return starts, np.diff(starts, append=len(is_held))
 
 
-def _in_turn(n: int, rng: np.random.Generator) -> IntArray:
-    """Return an order of n segments of two kinds in turn: each kind among itself by chance."""
-    order = np.empty(n, dtype=np.int64)
-    for kind in (0, 1):
-        order[kind::2] = rng.permutation(np.arange(kind, n, 2))
+def _in_their_places(kinds: BoolArray, rng: np.random.Generator) -> IntArray:
+    """Return an order of spells of two kinds: each kind among its own places by chance."""
+    order = np.empty(len(kinds), dtype=np.int64)
+    for kind in (False, True):
+        places = np.flatnonzero(kinds == kind)
+        order[places] = rng.permutation(places)
     return order
 
 

@@ -8,11 +8,14 @@ columns:
   from_utc: Begin of the holdout.
   to_utc: Its end, the newest bar when the study was planned.
   n_models: Completed trials that were judged on it.
-  n_windows_inside: Windows of the arena inside it, counted before it was opened; more than 0 is refused.
+  n_windows_inside: Windows of the arena inside it, counted before it was opened; with more than 0 nothing was judged.
+  n_opened_before: >
+    Studies of the same kind whose holdouts, opened before, have bars in common with it. Each look at the same bars makes
+    the next one worth less.
   opened_at_utc: Clock time of the opening.
 tests:
   - unique: [study]
-  - expression: n_windows_inside = 0
+  - expression: n_windows_inside = 0 or n_models = 0
   - expression: from_utc < to_utc
 */
 create table lab.holdouts (
@@ -21,5 +24,6 @@ create table lab.holdouts (
     to_utc timestamp not null,
     n_models bigint not null,
     n_windows_inside bigint not null,
-    opened_at_utc timestamp not null
+    opened_at_utc timestamp not null,
+    n_opened_before bigint
 );

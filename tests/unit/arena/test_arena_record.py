@@ -249,7 +249,7 @@ def test_who_has_the_streak_but_fails_its_audit_retires_instead_of_rising(
     reasons = {str(model): book.latest[model].reason for model in MODELS if str(model) in winners}
     assert reasons and all(reason.startswith("failed its audit: scales") for reason in reasons.values())
     audited = full_warehouse.query("select distinct name from lab.audits where not passed")["name"].to_list()
-    assert set(audited) == {"scales", "train_end"}
+    assert set(audited) == {"recorded_weights", "scales", "train_end"}
 
 
 def test_models_of_other_symbols_and_intervals_fight_too(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 from cappuccino.arena.candidate import load_candidate
-from cappuccino.errors import TrainingError
 from cappuccino.judgement.holdout import open_holdouts, sealed_studies
 from cappuccino.judgement.trials import play, play_all, stretch_of
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
+from cappuccino.search.study import closed_if_opened, plan_study
 from cappuccino.validation.baselines import BASELINES
+from cappuccino.validation.seal import open_until
 from tests.unit.search.fakes import NOW
 from tests.unit.trained_lab import N_TRIALS, TrainedLab, trained_lab
 
@@ -79,7 +80,7 @@ def test_processes_see_what_one_process_sees(lab: TrainedLab) -> None:
         np.testing.assert_array_equal(one.equity_usd, other.equity_usd)
 
 
-def test_a_holdout_in_which_the_arena_has_played_is_refused(lab: TrainedLab) -> None:
+def test_a_holdout_in_which_the_arena_has_played_is_recorded_as_worthless(lab: TrainedLab) -> None:
     inside = (NOW - 2 * DAY).isoformat()
     windows = (
         f'[{{"start_utc": "{(NOW - 5 * DAY).isoformat()}", "stop_utc": "{inside}", '
@@ -96,9 +97,13 @@ def test_a_holdout_in_which_the_arena_has_played_is_refused(lab: TrainedLab) -> 
             windows=windows,
             now=NOW,
         )
-    with pytest.raises(TrainingError, match=r"1 windows of the arena.*Train a new study"):
-        opened(lab)
+    said: list[str] = []
+    open_holdouts(lab.warehouse, lab.settings, NOW, said.append)
+    assert "proves nothing" in said[0]
     assert lab.warehouse.query("from lab.evaluations where scope = 'holdout'").is_empty()
+    (row,) = lab.warehouse.query("from lab.holdouts").rows(named=True)
+    assert (row["n_models"], row["n_windows_inside"]) == (0, 1)
+    assert opened(lab) == ()  # and it does not stand in the way of others
 
 
 def test_studies_that_run_or_have_no_holdout_stay_closed(lab: TrainedLab) -> None:
@@ -115,6 +120,29 @@ def test_studies_that_run_or_have_no_holdout_stay_closed(lab: TrainedLab) -> Non
         with lab.warehouse.write() as writer:
             writer.execute(f"update lab.studies set {change}")
         assert due() == []
+
+
+def test_matches_stay_before_a_holdout_that_is_closed_also_days_later(lab: TrainedLab) -> None:
+    later = NOW + 3 * DAY
+
+    def until() -> datetime:
+        with lab.warehouse.read() as reader:
+            return open_until(reader, lab.settings, later)
+
+    assert until() == NOW - 4 * DAY
+    opened(lab)
+    assert until() == later - 4 * DAY
+
+
+def test_a_study_whose_holdout_was_opened_takes_no_further_trial(lab: TrainedLab) -> None:
+    more = lab.settings.model_copy(update={"training": lab.settings.training.model_copy(update={"trials": 50})})
+    with lab.warehouse.read() as reader:
+        plan = plan_study(reader, more, "training", NOW)
+        assert plan.study == lab.study
+        assert closed_if_opened(reader, plan).trial_cap == 50
+    opened(lab)
+    with lab.warehouse.read() as reader:
+        assert closed_if_opened(reader, plan).trial_cap == N_TRIALS
 
 
 def test_the_comparison_with_chance_is_stored_for_the_best(lab: TrainedLab) -> None:

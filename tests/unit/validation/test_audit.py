@@ -33,7 +33,7 @@ from cappuccino.validation.audit import audit
 from cappuccino.validation.audit_fills import Restless, check_fills
 from cappuccino.validation.audit_future import PERTURBATIONS, TRADED_BARS, cut_rows, truncated, with_moved_opens
 from cappuccino.validation.audit_report import AuditCheck, AuditReport, require_audit
-from cappuccino.validation.audit_training import FoldEdges, Training, check_folds, check_scales
+from cappuccino.validation.audit_training import FoldEdges, Training, check_folds, check_record, check_scales
 from cappuccino.validation.evaluate import EpisodeResult, Policy, run
 from tests.unit.features.walks import walk
 
@@ -213,19 +213,21 @@ def test_a_feature_that_grows_with_the_history_is_caught() -> None:
 
 @pytest.mark.parametrize("scaled_on", [slice(TRAIN[0], len(PANEL)), slice(TRAIN[0], TRAIN[1] + 1)])
 def test_scales_of_everything_or_of_one_bar_more_are_caught(scaled_on: slice) -> None:
-    found = check_scales(manifest_with(scaled_on), PANEL)
+    found = check_scales(manifest_with(scaled_on), PANEL, Training())
     assert found.passed is False and found.figure > 1e-4
     assert "largest difference from 240 training bars" in found.detail
 
 
 def test_scales_cannot_pass_when_their_bars_are_gone() -> None:
-    found = check_scales(manifest_with(slice(*TRAIN)), PANEL.rows(980, len(PANEL)))
+    found = check_scales(manifest_with(slice(*TRAIN)), PANEL.rows(980, len(PANEL)), Training())
     assert found.passed is False and "are not all there" in found.detail
 
 
 def test_a_family_without_scales_is_not_asked_for_them() -> None:
     manifest = replace(manifest_with(slice(*TRAIN)), scaler={}, learner="trees")
-    assert check_scales(manifest, PANEL) == AuditCheck("scales", None, 0.0, "a model of trees has no scales")
+    assert check_scales(manifest, PANEL, Training()) == AuditCheck(
+        "scales", None, 0.0, "a model of trees has no scales"
+    )
 
 
 def test_fills_at_the_decided_close_are_caught() -> None:
@@ -339,3 +341,16 @@ def test_other_futures_leave_the_known_bars_alone_and_are_sound_bars(change: Any
         for name in ("open", "high", "low", "close", "volume"):
             assert (getattr(changed, name)[1000:] != getattr(panel, name)[1000:]).all()
         assert (changed.inputs["mood"][1000:] != 1).all()
+
+
+def test_scales_are_not_asked_for_when_the_training_bars_were_corrected_since() -> None:
+    found = check_scales(manifest_with(slice(*TRAIN)), PANEL, Training(bars_have_changed=True))
+    assert found.passed is None
+    assert "corrected" in found.detail
+
+
+def test_weights_that_the_lab_did_not_record_are_those_of_another_model() -> None:
+    manifest = manifest_with(slice(*TRAIN))
+    assert check_record(manifest, Training()).passed is None
+    assert check_record(manifest, Training(weight_sha256=manifest.weight_sha256)).passed
+    assert check_record(manifest, Training(weight_sha256="another")).passed is False

@@ -136,7 +136,10 @@ def test_the_holdout_of_a_model_is_refused_until_it_was_opened(tested, lab):
         tested()
     with lab.write() as writer:
         writer.execute(
-            "insert into lab.holdouts values ($study, $seal, $now, 1, 0, $now)", study=MODEL.study, seal=seal, now=END
+            "insert into lab.holdouts values ($study, $seal, $now, 1, 0, $now, 0)",
+            study=MODEL.study,
+            seal=seal,
+            now=END,
         )
     assert tested().stop == END
 
