@@ -22,7 +22,6 @@ from cappuccino.market.panel import BarPanel
 from cappuccino.registry import moves
 from cappuccino.registry.artifacts import folder_of, read_manifest
 from cappuccino.registry.identity import ModelId
-from cappuccino.registry.manifest import Manifest
 from cappuccino.registry.record import append_decisions, read_book
 from cappuccino.registry.stages import Action, Decision, Stage
 from cappuccino.risk.rules import Rules
@@ -189,7 +188,7 @@ class Referee:
             self.until = open_until(reader, settings, now)
         self.rules = Rules.of(settings.risk, settings.costs)
         manifests = [read_manifest(folder_of(settings.artifacts, model), model) for model in models]
-        self._unseen_from = min((_unseen_from(manifest) for manifest in manifests), default=now)
+        self._unseen_from = min((manifest.unseen_from for manifest in manifests), default=now)
         self._fighters: dict[ModelId, Fighter] = {}
         self._panels: dict[Market, BarPanel] = {}
         self._history: dict[Market, int] = {}
@@ -200,7 +199,7 @@ class Referee:
         panels = (champion.panel, challenger.panel)
         longest = max((fighter.interval for fighter in fighters), key=lambda interval: interval.us)
         arena = self.settings.arena
-        unseen_from = max(_unseen_from(fighter.agent.manifest) for fighter in fighters)
+        unseen_from = max(fighter.agent.manifest.unseen_from for fighter in fighters)
         windows = draw_windows(
             pairing.seed,
             unseen_from,
@@ -240,11 +239,6 @@ class Referee:
             with self.warehouse.read() as reader:
                 self._panels[agent.market] = agent.market.panel(reader, self.until, start)
         return self._panels[agent.market]
-
-
-def _unseen_from(manifest: Manifest) -> datetime:
-    """Return the first moment whose decisions see no bar that the model trained on, lookback included."""
-    return manifest.train_end + manifest.lookback * manifest.interval.duration
 
 
 def _line(match: MatchResult) -> str:

@@ -139,7 +139,7 @@ def is_better(score: float, previous: float, min_improvement_frac: float) -> boo
 
 def unseen_from(candidate: Candidate) -> datetime:
     """Return the first moment whose decisions see no bar that the candidate trained on, lookback included."""
-    return candidate.manifest.train_end + candidate.lookback * candidate.interval.duration
+    return candidate.manifest.unseen_from
 
 
 def row_closed_at(panel: BarPanel, moment: datetime) -> int:

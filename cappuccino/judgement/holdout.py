@@ -207,7 +207,7 @@ def _stretches(reader: Reader, settings: Settings, sealed: Sealed) -> tuple[Stre
     """Return the rows of the arena's range and of the holdout; no arena when it is shorter than two bars."""
     candidate = load_candidate(settings.artifacts, sealed.models[0])
     interval = candidate.interval
-    unseen_from = candidate.manifest.train_end + candidate.lookback * interval.duration
+    unseen_from = candidate.manifest.unseen_from
     # Twice what the agent needs: features start at a block's edge, not at the first bar.
     history = 2 * (candidate.history_bars + candidate.lookback) * interval.duration + timedelta(days=40)
     panel = candidate.market.panel(reader, sealed.until, unseen_from - history)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from cappuccino.market.interval import Interval
 from cappuccino.registry.identity import ModelId
 
 CHECKSUM = "manifest_sha256"
+MAX_UNSEEN_GAP = timedelta(days=14)
 _CHECKED = ConfigDict(extra="forbid")
 
 
@@ -63,6 +64,15 @@ class Manifest:
     @property
     def model(self) -> ModelId:
         return ModelId(self.study, self.trial)
+
+    @property
+    def unseen_from(self) -> datetime:
+        """The first moment from which on it may be judged, in arena and backtest.
+
+        Behind its training by the lookback, at most a fortnight: 60 daily bars would leave nothing of the arena's days.
+        Decisions may then look back at training bars, as they do live; no return that they are judged by was trained on.
+        """
+        return self.train_end + min(self.lookback * self.interval.duration, MAX_UNSEEN_GAP)
 
 
 _ADAPTER = TypeAdapter(Manifest)

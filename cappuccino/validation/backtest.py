@@ -68,7 +68,7 @@ class Subject:
         """The first moment whose decisions see no bar that it was trained on, lookback included."""
         if self.candidate is None:
             return None
-        return self.candidate.manifest.train_end + self.candidate.lookback * self.candidate.interval.duration
+        return self.candidate.manifest.unseen_from
 
     def in_sample_frac(self, start: datetime, stop: datetime) -> float:
         """Return the share of a range that it was trained on."""

@@ -2,7 +2,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -229,3 +229,10 @@ def test_a_file_without_tensors_is_refused(folder: Path) -> None:
     rewrite(folder, weight_sha256=sha256_of(folder / artifacts.WEIGHTS))
     with pytest.raises(ArtifactError, match="something else than named tensors"):
         artifacts.load(folder, MODEL)
+
+
+def test_a_model_is_judged_behind_its_training_by_its_lookback_but_a_fortnight_at_most() -> None:
+    hours = manifest_of()
+    assert hours.unseen_from == hours.train_end + timedelta(hours=24)
+    days = replace(hours, interval=Interval.D1, lookback=60)
+    assert days.unseen_from == days.train_end + timedelta(days=14)
