@@ -138,7 +138,7 @@ def is_better(score: float, previous: float, min_improvement_frac: float) -> boo
 
 
 def unseen_from(candidate: Candidate) -> datetime:
-    """Return the first moment whose decisions see no bar that the candidate trained on, lookback included."""
+    """Return the first moment from which on the candidate may be judged."""
     return candidate.manifest.unseen_from
 
 

@@ -70,7 +70,7 @@ class Manifest:
         """The first moment from which on it may be judged, in arena and backtest.
 
         Behind its training by the lookback, at most a fortnight: 60 daily bars would leave nothing of the arena's days.
-        Decisions may then look back at training bars, as they do live; no return that they are judged by was trained on.
+        Decisions may look back at training bars, as they do live; no return that they are judged by was trained on.
         """
         return self.train_end + min(self.lookback * self.interval.duration, MAX_UNSEEN_GAP)
 

@@ -65,7 +65,7 @@ class Subject:
 
     @property
     def unseen_from(self) -> datetime | None:
-        """The first moment whose decisions see no bar that it was trained on, lookback included."""
+        """The first moment from which on it may be judged; None for who learns nothing."""
         if self.candidate is None:
             return None
         return self.candidate.manifest.unseen_from
