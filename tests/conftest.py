@@ -43,6 +43,9 @@ arena_days = 8
 holdout_days = 4
 checkpoint_every = 2
 startup_trials = 5
+[features]
+indicators = ["rsi_14"]
+extras = ["roc_12"]
 [trees]
 trials = 2
 [ensembles]

@@ -43,6 +43,9 @@ arena_days = 6
 holdout_days = 3
 checkpoint_every = 1
 startup_trials = 4
+[features]
+indicators = ["rsi_14"]
+extras = ["roc_12"]
 [trees]
 trials = 0
 [ensembles]
