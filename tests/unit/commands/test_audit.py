@@ -36,7 +36,7 @@ def test_a_second_audit_is_a_table_and_both_are_kept(lab, in_json, cappuccino):
     assert shown.exit_code == 0
     assert "truncated_actions" in shown.stdout and "it does not look ahead" in shown.stdout
     counts = lab.warehouse.query("select audit, count(*) from lab.audits group by audit order by audit").rows()
-    assert counts == [(1, 16), (2, 16)]
+    assert counts == [(1, 17), (2, 17)]
     assert lab.warehouse.query("select audit, passed, failed from lab.audited").rows() == [(2, True, [])]
     with lab.warehouse.read() as reader:
         results = models.run_tests(reader, SCHEMA.contracts["lab.audits"])
@@ -50,7 +50,7 @@ def test_a_model_whose_folds_were_purged_too_little_fails(tmp_path_factory, capp
     done = cappuccino("audit", f"{lab.study}/1", *lab.options)
     assert done.exit_code == 1
     assert "fold 1: 2 bars lie between training and validation, 32 are needed" in done.stdout
-    assert "FAILED: 1 of 16 checks" in done.stdout
+    assert "FAILED: 1 of 17 checks" in done.stdout
 
 
 def test_an_unknown_model_is_refused(lab, cappuccino):

@@ -155,7 +155,7 @@ def honest() -> AuditReport:
 def test_an_honest_agent_passes_every_check(honest: AuditReport) -> None:
     assert failed(honest) == {}
     assert honest.passed and honest.model == ModelId("study", 3)
-    assert [one.name for one in honest.checks if one.passed is None] == []
+    assert [one.name for one in honest.checks if one.passed is None] == ["recorded_weights"]  # no lab is asked here
     assert all(one.figure == 0 for one in honest.checks if one.name != "scales")
     require_audit(honest)
 
@@ -300,7 +300,7 @@ def test_a_model_that_learns_while_it_is_asked_is_caught() -> None:
 def test_what_was_never_on_record_is_skipped_and_said_and_equal_seeds_ask_the_same(honest: AuditReport) -> None:
     report = audited(agent(), training=None, weights=None)
     skipped = {one.name: one.detail for one in report.checks if one.passed is None}
-    assert set(skipped) == {"fold_edges", "train_end", "weights"}
+    assert set(skipped) == {"fold_edges", "recorded_weights", "train_end", "weights"}
     assert report.passed and all(skipped.values())
     assert [one for one in report.checks if one.name not in skipped] == [
         one for one in honest.checks if one.name not in skipped

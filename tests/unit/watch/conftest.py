@@ -240,7 +240,14 @@ def _lab(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
 
 def _judged() -> dict[str, pl.DataFrame]:
     since, until = NOW - timedelta(days=16), NOW - timedelta(days=6)
-    opened = {"from_utc": since, "to_utc": until, "n_models": 19, "n_windows_inside": 0, "opened_at_utc": until}
+    opened = {
+        "from_utc": since,
+        "to_utc": until,
+        "n_models": 19,
+        "n_windows_inside": 0,
+        "n_opened_before": 0,
+        "opened_at_utc": until,
+    }
     shared = {"score": 1.1, "from_utc": since, "to_utc": until}
     ensemble = {"study": ENSEMBLE, "trial": 0, "vote": "median", "n_members": 2, **shared, "previous": None}
     ensemble |= {"previous_score": None, "is_better": True, "reason": "the first of its kind", "built_at_utc": until}
