@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest
 from cappuccino.rl.agent import Agent, Market
 from cappuccino.validation.evaluate import Policy
+
+ROOM = timedelta(days=40)
+"""Bars that are loaded beside those that are needed."""
 
 
 class Candidate(Protocol):
@@ -33,6 +37,11 @@ class Candidate(Protocol):
     def market(self) -> Market: ...
 
     @property
+    def members(self) -> tuple[Candidate, ...]:
+        """The candidates that it brings together; none for most."""
+        ...
+
+    @property
     def recall_bars(self) -> int:
         """Bars before its window that a decision rests on: what its members would have earned there; 0 for most."""
         ...
@@ -45,6 +54,19 @@ class Candidate(Protocol):
     def policy(self, panel: BarPanel) -> Policy:
         """Return the decisions over the rows of `panel`; raises DataError when it is of another market."""
         ...
+
+
+def ample_bars(candidate: Candidate) -> int:
+    """Return the bars to load before a candidate's first decision: twice what it needs.
+
+    Features start at a block's edge, not at the first bar.
+    """
+    return 2 * (candidate.history_bars + candidate.lookback)
+
+
+def ample_history(candidate: Candidate) -> timedelta:
+    """Return how far before a candidate's first decision bars are loaded: ample ones, and some room."""
+    return ample_bars(candidate) * candidate.interval.duration + ROOM
 
 
 def load_candidate(artifacts: Path, model: ModelId) -> Candidate:

@@ -25,7 +25,7 @@ from cappuccino.portfolio.conditions import conditions_of
 from cappuccino.portfolio.measures import sharpe, total_return
 from cappuccino.risk.rules import Rules
 from cappuccino.validation.baselines import benchmark_returns
-from cappuccino.validation.evaluate import Policy
+from cappuccino.validation.evaluate import Policy, decide_alone
 
 Score = Literal["log_return", "sharpe", "alpha"]
 
@@ -136,11 +136,21 @@ def _equity(
     with torch.no_grad():
         for k in range(n_steps):
             alone = [accounts.select(slice(w, w + 1)) for w in range(len(starts))]
-            targets = torch.cat([policy(start + k, one) for start, one in zip(starts, alone, strict=True)])
+            bars = [start + k for start in starts]
+            targets, agreement = decide_alone([policy] * len(bars), bars, alone)
             decided_us, filled_us = opened_us[k] + panel.interval.us, opened_us[k + 1]
             conditions = known.at(k) if known else None
             accounts, step = engine.step(
-                accounts, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, filled_us, rules, conditions
+                accounts,
+                targets,
+                closes[k],
+                opens[k + 1],
+                closes[k + 1],
+                decided_us,
+                filled_us,
+                rules,
+                conditions,
+                agreement,
             )
             values.append(step.value_after_usd)
     equity: FloatArray = torch.stack(values).numpy()

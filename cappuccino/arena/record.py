@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from cappuccino.arena.candidate import Candidate, load_candidate
+from cappuccino.arena.candidate import Candidate, ample_history, load_candidate
 from cappuccino.arena.gates import Gate
 from cappuccino.arena.match import play
 from cappuccino.arena.result import MatchResult, Pairing
@@ -233,9 +233,7 @@ class Referee:
         # Who needs a longer history than who came before gets bars from further back; scores are the same.
         if agent.market not in self._panels or agent.history_bars > self._history[agent.market]:
             self._history[agent.market] = agent.history_bars
-            # Twice what the agent needs: features start at a block's edge, not at the first bar.
-            history = 2 * (agent.history_bars + agent.lookback) * agent.interval.duration + timedelta(days=40)
-            start = self._unseen_from - history
+            start = self._unseen_from - ample_history(agent)
             with self.warehouse.read() as reader:
                 self._panels[agent.market] = agent.market.panel(reader, self.until, start)
         return self._panels[agent.market]

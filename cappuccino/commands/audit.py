@@ -10,6 +10,7 @@ from cappuccino.commands.common import (
     known_model,
     market_label,
     model_argument,
+    present,
     settings_of,
     show,
     warehouse_of,
@@ -26,14 +27,13 @@ def audit(ctx: click.Context, model: str, as_json: bool) -> None:
     Cuts its future off and changes it: nothing that it saw or did before may move by a bit. Exit code 1 when a check
     fails; every audit is kept in lab.audits.
     """
-    from cappuccino.market.sources import present_clock
     from cappuccino.validation.audit_record import audit_model
 
     settings = settings_of(ctx)
     warehouse = warehouse_of(settings)
     chosen = known_model(warehouse, model)
     with warehouse.read() as reader:
-        now, label = present_clock(reader).now(), market_label(reader)
+        now, label = present(reader), market_label(reader)
     report = audit_model(warehouse, settings, chosen, now)
     if as_json:
         checks = [vars(check) for check in report.checks]

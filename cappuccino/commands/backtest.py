@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cappuccino.commands.common import as_json_option, json_text, settings_of, show, warehouse_of
+from cappuccino.commands.common import as_json_option, json_text, present, settings_of, show, timed_say, warehouse_of
 from cappuccino.errors import ConfigError
 from cappuccino.settings import utc
 
@@ -64,21 +63,16 @@ def backtest(
     accounts that did the same at other times: who merely was long in an uptrend is told from who knew when. Stored in
     lab.backtests and the tables beside it; the same command replaces its result.
     """
-    from cappuccino.market.sources import present_clock
     from cappuccino.validation.backtest import backtest as run_backtest
     from cappuccino.validation.backtest_record import store_backtest
     from cappuccino.validation.timing import N_PERMUTATIONS
     from cappuccino.watch.backtest import write_backtest_page
 
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
-
+    say = timed_say()
     settings = settings_of(ctx, {"costs": _costs(costs)} if costs else None)
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        now = present_clock(reader).now()
+        now = present(reader)
     done = run_backtest(
         subject,
         warehouse,

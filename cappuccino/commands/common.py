@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -48,6 +49,23 @@ def warehouse_of(settings: Settings, timeout_s: float = 60.0) -> Warehouse:
     with warehouse.read() as reader:
         refuse_newer(reader)
     return warehouse
+
+
+def present(reader: Reader) -> datetime:
+    """Return the moment that commands decide at: now, at most where the record ends."""
+    from cappuccino.market.sources import present_clock
+
+    return present_clock(reader).now()
+
+
+def timed_say() -> Callable[[str], None]:
+    """Return a function that tells the user a line of progress, with the seconds since this call."""
+    started_s = time.monotonic()
+
+    def say(line: str) -> None:
+        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
+
+    return say
 
 
 def show(frame: pl.DataFrame, title: str, *, as_json: bool, empty: str = "nothing there yet") -> None:

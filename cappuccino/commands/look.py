@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cappuccino.commands.common import as_json_option, json_text, settings_of, warehouse_of
+from cappuccino.commands.common import as_json_option, json_text, present, settings_of, warehouse_of
 from cappuccino.settings import Group, Settings
 
 
@@ -16,13 +16,12 @@ from cappuccino.settings import Group, Settings
 @click.pass_context
 def report(ctx: click.Context, as_json: bool) -> None:
     """Write the HTML report of the warehouse as it stands and print its path."""
-    from cappuccino.market.sources import present_clock
     from cappuccino.watch.report import read_frames, write_report
 
     settings = settings_of(ctx)
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        now = present_clock(reader).now()
+        now = present(reader)
         found = read_frames(reader, settings)
     file = write_report(found, settings, now, settings.warehouse / "report.html")
     click.echo(json_text({"report": file.absolute()}) if as_json else str(file.absolute()))

@@ -13,6 +13,7 @@ from cappuccino.commands.common import (
     known_model,
     market_label,
     model_argument,
+    present,
     production_figures,
     settings_of,
     show,
@@ -95,7 +96,7 @@ def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
     """Move a model one stage up: into the arena, the sandbox, production.
 
     Before the sandbox it is audited for look-ahead, whoever promotes it; a model that fails stays where it is.
-    Production to live needs the green light and the operator's switch; this version has no exchange to go live on.
+    Production to live is `cappuccino live promote`: that needs the green light and the operator's switch.
     """
     from cappuccino.registry import moves
     from cappuccino.registry.stages import Stage
@@ -109,8 +110,7 @@ def promote(ctx: click.Context, model: str, reason: str, as_json: bool) -> None:
             return moves.enter(book, chosen, now, reason)
         if book.stage(chosen) is Stage.PRODUCTION:
             raise StageError(
-                f"{chosen} is in production; live trading needs an exchange, and none can be configured yet. "
-                "Nothing was changed"
+                f"{chosen} is in production; only `cappuccino live promote` leads to real money. Nothing was changed"
             )
         return moves.promote(book, chosen, now, reason)
 
@@ -156,7 +156,6 @@ def _require_whole(settings: Settings, model: ModelId) -> None:
 
 def _require_audit_for_sandbox(settings: Settings, model: ModelId) -> None:
     """Audit `model` when it stands before the sandbox; raises StageError when it fails."""
-    from cappuccino.market.sources import present_clock
     from cappuccino.registry.record import read_book
     from cappuccino.registry.stages import Stage
     from cappuccino.validation.audit_record import audit_model
@@ -164,20 +163,19 @@ def _require_audit_for_sandbox(settings: Settings, model: ModelId) -> None:
 
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        stage, now = read_book(reader).stage(model), present_clock(reader).now()
+        stage, now = read_book(reader).stage(model), present(reader)
     if stage is Stage.ARENA:
         require_audit(audit_model(warehouse, settings, model, now))
 
 
 def _move(ctx: click.Context, rule: Callable[[StageBook, Any], tuple[Decision, ...]], as_json: bool) -> None:
-    from cappuccino.market.sources import present_clock
     from cappuccino.registry.record import decide
     from cappuccino.registry.rows import decision_row
 
     settings = settings_of(ctx)
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        now = present_clock(reader).now()
+        now = present(reader)
     made = decide(warehouse, lambda book: rule(book, now))
     if as_json:
         click.echo(json_text([decision_row(decision) for decision in made]))

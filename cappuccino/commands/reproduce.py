@@ -9,6 +9,7 @@ from cappuccino.commands.common import (
     json_text,
     market_label,
     model_argument,
+    present,
     settings_of,
     show,
     warehouse_of,
@@ -30,14 +31,13 @@ def reproduce(ctx: click.Context, model: str, force: bool, as_json: bool) -> Non
     """
     import polars as pl
 
-    from cappuccino.market.sources import present_clock
     from cappuccino.registry.identity import ModelId
     from cappuccino.search.reproduce import reproduce as train_again
 
     settings = settings_of(ctx)
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        now, label = present_clock(reader).now(), market_label(reader)
+        now, label = present(reader), market_label(reader)
     made = train_again(
         warehouse, settings, ModelId.parse(model), now, lambda line: click.echo(line, err=True), force=force
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cappuccino.commands.common import as_json_option, json_text, settings_of, show, warehouse_of
+from cappuccino.commands.common import as_json_option, json_text, present, settings_of, show, timed_say, warehouse_of
 from cappuccino.errors import ConfigError
 from cappuccino.settings import utc
 
@@ -59,21 +58,16 @@ def thresholds(
     with an account of its own; today's settings are always one of them. The range ends before the holdout. Stored in
     lab.threshold_studies and lab.thresholds; the same command replaces its result.
     """
-    from cappuccino.market.sources import present_clock
     from cappuccino.validation.threshold_choice import choose_thresholds
     from cappuccino.validation.threshold_grid import Unit
     from cappuccino.validation.thresholds_record import store_thresholds
     from cappuccino.watch.thresholds import read_thresholds, write_thresholds_page
 
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
-
+    say = timed_say()
     settings = settings_of(ctx)
     warehouse = warehouse_of(settings)
     with warehouse.read() as reader:
-        now = present_clock(reader).now()
+        now = present(reader)
     choice = choose_thresholds(
         subject,
         warehouse,

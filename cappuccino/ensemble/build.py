@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from cappuccino.arena.candidate import Candidate, load_candidate
+from cappuccino.arena.candidate import Candidate, ample_bars, load_candidate
 from cappuccino.ensemble.agent import Assembly, LoadMember, voter_of
 from cappuccino.ensemble.contest import Contest, compete
 from cappuccino.ensemble.document import MIN_MEMBERS, Document, Member, to_json
@@ -93,7 +93,7 @@ def build_ensembles(
     if entered is not None:
         return Built(study, len(seats), entered, False, "the same members were brought together before")
     rivals = _rivals(previous, settings, load)
-    since = max(map(unseen_from, _all_candidates(seats, rivals)))
+    since = max(candidate.manifest.unseen_from for candidate in _all_candidates(seats, rivals))
     n_steps = len(panel) - row_closed_at(panel, since) - 1
     if n_steps < MIN_STEPS:
         return _nothing(f"{max(n_steps, 0)} bars that no member trained on, {MIN_STEPS} are needed")
@@ -137,11 +137,6 @@ def is_better(score: float, previous: float, min_improvement_frac: float) -> boo
     return score > previous and score - previous >= min_improvement_frac * abs(previous)
 
 
-def unseen_from(candidate: Candidate) -> datetime:
-    """Return the first moment from which on the candidate may be judged."""
-    return candidate.manifest.unseen_from
-
-
 def row_closed_at(panel: BarPanel, moment: datetime) -> int:
     """Return the first row that closed at `moment` or later; it may lie behind the end of the panel."""
     return int(np.searchsorted(panel.closed_at, as_datetime64(moment)))
@@ -159,12 +154,13 @@ def _member(seat: Seat, weight: float) -> Member:
 def _panel(warehouse: Warehouse, candidate: Candidate, settings: EnsembleSettings, until: datetime) -> BarPanel:
     """Return the bars of a candidate's market that ensembles with it need before their first decision, and up to then.
 
-    Twice what one candidate needs: others may need more, and features start at a block's edge, not at the first bar.
+    Ample for one candidate, since others may need more.
     """
     recall = Recall(settings.reward_bars, settings.drop_every_bars, settings.keep)
-    n_bars = 2 * (candidate.history_bars + candidate.lookback) + recall.history_bars(settings.members) + SAMPLE_BARS
+    n_bars = ample_bars(candidate) + recall.history_bars(settings.members) + SAMPLE_BARS
     with warehouse.read() as reader:
-        return candidate.market.panel(reader, until, unseen_from(candidate) - n_bars * candidate.interval.duration)
+        start = candidate.manifest.unseen_from - n_bars * candidate.interval.duration
+        return candidate.market.panel(reader, until, start)
 
 
 def _seated(
@@ -173,7 +169,7 @@ def _seated(
     """Return the bars to vote on, and those of `eligible` who become members."""
     first = load(settings.artifacts, eligible[0].model)
     panel = _panel(warehouse, first, settings.ensembles, until)
-    before = min(row_closed_at(panel, unseen_from(first)), len(panel))
+    before = min(row_closed_at(panel, first.manifest.unseen_from), len(panel))
     return panel, choose(_offered(eligible, first, panel, settings, load), panel, before, settings.ensembles.members)
 
 

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 
-from cappuccino.arena.candidate import load_candidate
+from cappuccino.arena.candidate import ample_history, load_candidate
 from cappuccino.errors import CappuccinoError
 from cappuccino.judgement.trials import Skill, Stretch, play, play_all, skill_of, stretch_of
 from cappuccino.judgement.verdict import verdict_rows
 from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
-from cappuccino.search.book import Judged, Row, daily_frame, evaluation_frame, evaluation_row, store_judged
+from cappuccino.search.book import TIME, Judged, Row, daily_frame, evaluation_frame, evaluation_row, store_judged
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Reader, Warehouse
 from cappuccino.validation.baselines import BASELINES, run_baselines
 from cappuccino.validation.evaluate import EpisodeResult
 from cappuccino.validation.joined import joined_daily, joined_measures
 
-TIME = pl.Datetime("us", "UTC")
 N_COMPARED = 10
 """Models of a study, the best by score, that are compared with chance."""
 OPTIONAL_SKILLS = {
@@ -40,7 +39,6 @@ class Sealed:
 
     study: str
     kind: str
-    train_end: datetime
     holdout_from: datetime
     until: datetime
     models: tuple[ModelId, ...]
@@ -72,7 +70,7 @@ def sealed_studies(reader: Reader, now: datetime) -> list[Sealed]:
     rows = reader.query(
         """
         select
-            lab.studies.study, kind, train_end_utc, holdout_from_utc, data_end_utc,
+            lab.studies.study, kind, holdout_from_utc, data_end_utc,
             list(lab.trials.trial order by lab.trials.score desc, lab.trials.trial) as trials
         from lab.studies
         inner join lab.trials using (study)
@@ -86,8 +84,8 @@ def sealed_studies(reader: Reader, now: datetime) -> list[Sealed]:
         now=now,
     )
     return [
-        Sealed(study, kind, train_end, holdout_from, until, tuple(ModelId(study, trial) for trial in trials))
-        for study, kind, train_end, holdout_from, until, trials in rows.iter_rows()
+        Sealed(study, kind, holdout_from, until, tuple(ModelId(study, trial) for trial in trials))
+        for study, kind, holdout_from, until, trials in rows.iter_rows()
     ]
 
 
@@ -206,11 +204,8 @@ def _opened_before(reader: Reader, sealed: Sealed) -> int:
 def _stretches(reader: Reader, settings: Settings, sealed: Sealed) -> tuple[Stretch | None, Stretch]:
     """Return the rows of the arena's range and of the holdout; no arena when it is shorter than two bars."""
     candidate = load_candidate(settings.artifacts, sealed.models[0])
-    interval = candidate.interval
     unseen_from = candidate.manifest.unseen_from
-    # Twice what the agent needs: features start at a block's edge, not at the first bar.
-    history = 2 * (candidate.history_bars + candidate.lookback) * interval.duration + timedelta(days=40)
-    panel = candidate.market.panel(reader, sealed.until, unseen_from - history)
-    has_arena = sealed.holdout_from - unseen_from >= 2 * interval.duration
+    panel = candidate.market.panel(reader, sealed.until, unseen_from - ample_history(candidate))
+    has_arena = sealed.holdout_from - unseen_from >= 2 * candidate.interval.duration
     arena = stretch_of("arena", panel, unseen_from, sealed.holdout_from) if has_arena else None
     return arena, stretch_of("holdout", panel, sealed.holdout_from, sealed.until)

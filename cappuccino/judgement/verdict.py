@@ -6,12 +6,11 @@ import math
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from cappuccino.market.panel import FloatArray
 from cappuccino.store.warehouse import Reader
-from cappuccino.validation.deflated import sharpes
+from cappuccino.validation.deflated import a_year, sharpes
 from cappuccino.validation.overfitting import Verdict, judge_study
 
 BENCHMARKS = {"cash": "cash", "buy_and_hold": "equal_weight"}
@@ -109,7 +108,7 @@ def _row(study: str, benchmark: str, best: int, verdict: Verdict, now: datetime)
         "sharpe_daily_365": verdict.sharpe_daily_365,
         "sharpe_low_daily_365": verdict.sharpe_low_daily_365,
         "sharpe_high_daily_365": verdict.sharpe_high_daily_365,
-        "luck_sharpe_daily_365": _a_year(verdict.luck_sharpe_per_day),
+        "luck_sharpe_daily_365": a_year(verdict.luck_sharpe_per_day),
         "probabilistic_sharpe": verdict.probabilistic_sharpe,
         "deflated_sharpe": verdict.deflated_sharpe,
         "deflated_sharpe_published": verdict.deflated_sharpe_published,
@@ -119,14 +118,10 @@ def _row(study: str, benchmark: str, best: int, verdict: Verdict, now: datetime)
         else None,
         "pbo": choice and choice.pbo,
         "loss_probability": choice and choice.loss_probability,
-        "holdout_sharpe_daily_365": kept and _a_year(kept.best_holdout),
+        "holdout_sharpe_daily_365": kept and a_year(kept.best_holdout),
         "holdout_place": kept and kept.best_place,
         "rank_correlation": kept and kept.spearman,
         "rank_p_value": kept and kept.p_value,
-        "mean_decay": kept and _a_year(kept.mean_decay),
+        "mean_decay": kept and a_year(kept.mean_decay),
         "decided_at_utc": now,
     }
-
-
-def _a_year(per_day: float) -> float:
-    return float(per_day * np.sqrt(365))

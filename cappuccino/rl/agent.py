@@ -22,6 +22,7 @@ from cappuccino.market.sync import load_panel
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.artifacts import Artifact, folder_of, load
 from cappuccino.registry.identity import ModelId
+from cappuccino.registry.manifest import Manifest
 from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
@@ -83,29 +84,23 @@ class Market:
         return load_panel(reader, self.symbols, self.interval, now, start, self.inputs)
 
 
-class Agent:
-    """A model from its artifact folder, ready to trade panels of its symbols and interval."""
+class FeatureAgent:
+    """A model of one family that decides on scaled features of panels of its symbols and interval."""
 
     recall_bars = 0
     """A decision rests on its window alone."""
+    members: tuple[()] = ()
+    """It decides by itself."""
 
-    def __init__(self, artifact: Artifact) -> None:
-        """Raises ArtifactError when manifest, scaler and weights do not fit each other."""
-        manifest = artifact.manifest
+    def __init__(self, manifest: Manifest) -> None:
+        """Raises ArtifactError when manifest and scaler do not fit each other."""
         self.manifest = manifest
         self.interval: Interval = manifest.interval
         self.lookback: int = manifest.lookback
         self.symbols: tuple[str, ...] = manifest.symbols
-        self.hyper = Hyper.from_dict(manifest.hyper)
         self.scaler = Scaler.from_dict(manifest.scaler)
         self.features = FeatureSpec.from_dict(asdict(manifest.features))
         self.scaler.require(manifest.features.names, manifest.symbols)
-        self._network = _network(artifact, self.hyper)
-
-    @classmethod
-    def load(cls, artifacts: Path, model: ModelId) -> Agent:
-        """Return the agent of `model` under the artifacts folder; raises ArtifactError when it is damaged."""
-        return cls(load(folder_of(artifacts, model), model))
 
     @property
     def market(self) -> Market:
@@ -117,8 +112,8 @@ class Agent:
         """Bars that always suffice to decide on the newest of them."""
         return live_history_bars(self.features, self.interval, self.lookback)
 
-    def policy(self, panel: BarPanel) -> Decider:
-        """Return the agent's decisions over the rows of `panel`.
+    def scaled(self, panel: BarPanel) -> MarketArrays:
+        """Return `panel` with its features as the model saw those that it was trained on.
 
         Raises DataError when the panel has another interval or other symbols, ArtifactError when the features
         of this version are not those that the model was trained on.
@@ -129,8 +124,26 @@ class Agent:
                 f"found {panel.interval} bars of {', '.join(panel.symbols)}. Give it a panel of its own"
             )
         self.scaler.require(self.features.names, panel.symbols)
-        scaled = self.scaler.transform(compute(panel, self.features))
-        return Decider(self._network, market_arrays(panel, scaled), self.hyper)
+        return market_arrays(panel, self.scaler.transform(compute(panel, self.features)))
+
+
+class Agent(FeatureAgent):
+    """A network from its artifact folder, ready to trade."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Raises ArtifactError when manifest, scaler and weights do not fit each other."""
+        self.hyper = Hyper.from_dict(artifact.manifest.hyper)
+        super().__init__(artifact.manifest)
+        self._network = _network(artifact, self.hyper)
+
+    @classmethod
+    def load(cls, artifacts: Path, model: ModelId) -> Agent:
+        """Return the agent of `model` under the artifacts folder; raises ArtifactError when it is damaged."""
+        return cls(load(folder_of(artifacts, model), model))
+
+    def policy(self, panel: BarPanel) -> Decider:
+        """Return the agent's decisions over the rows of `panel`; raises as `scaled` does."""
+        return Decider(self._network, self.scaled(panel), self.hyper)
 
 
 def _network(artifact: Artifact, hyper: Hyper) -> Policy:

@@ -12,7 +12,8 @@ from typing import Literal
 
 from cappuccino.errors import CappuccinoError, TrainingDiverged
 from cappuccino.search.diary import Diary
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 
 Outcome = Literal["complete", "pruned", "out_of_memory", "disk_full", "diverged", "failed", "killed", "interrupted"]
 Report = Callable[[int, float], None]

@@ -18,7 +18,8 @@ from cappuccino.search.again import Difference, Row, StudyAgain, ran_with, study
 from cappuccino.search.diary import Diary
 from cappuccino.search.outcome import Report
 from cappuccino.search.tasks import trial_seed
-from cappuccino.search.trial import TrialResult, run_trial
+from cappuccino.search.trial import run_trial
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse, Writer
 

@@ -25,7 +25,8 @@ from cappuccino.search.folds import Fold
 from cappuccino.search.scaled import scaled_market
 from cappuccino.search.study import Pair, StudyPlan, folds_of, study_folder
 from cappuccino.search.suggest import seed_of
-from cappuccino.search.trial import TrialResult, TrialTask, whole_range
+from cappuccino.search.trial import TrialTask, whole_range
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.settings import Settings
 from cappuccino.validation.baselines import BASELINES, run_baselines
 from cappuccino.validation.joined import joined_daily, joined_measures
@@ -89,7 +90,7 @@ def task_of(plan: StudyPlan, settings: Settings, trial: int, hyper: Hyper) -> Tr
         ),
         compute=choose(training.device, training.precision),
         rules=rules,
-        training_rules=rules if training.under_rules else rules.without_protection(),
+        training_rules=rules.for_training() if training.under_rules else rules.without_protection(),
         folds=folds_of(plan.data[pair.interval], pair, training),
         seed=trial_seed(plan, settings, trial),
         checkpoints=folder / "checkpoints" / str(trial),

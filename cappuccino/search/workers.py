@@ -20,7 +20,8 @@ from multiprocessing.context import ForkServerProcess
 
 from cappuccino.search.diary import Diary, TrainingLog
 from cappuccino.search.outcome import End, Outcome, RunTrial, end_of, reporter
-from cappuccino.search.trial import TrialResult, TrialTask, run_trial
+from cappuccino.search.trial import TrialTask, run_trial
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.usage import Meter, Usage, limit_memory
 
 _context = mp.get_context("forkserver")

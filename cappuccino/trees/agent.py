@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cappuccino.env.market import MarketArrays, market_arrays
+from cappuccino.env.market import MarketArrays
 from cappuccino.errors import DataError
-from cappuccino.features.compute import compute, live_history_bars
-from cappuccino.features.scaler import Scaler
-from cappuccino.features.spec import FeatureSpec
-from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio.account import Accounts
 from cappuccino.registry.artifacts import DOCUMENT, folder_of, load_document
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.manifest import Manifest
-from cappuccino.rl.agent import Market
+from cappuccino.rl.agent import FeatureAgent
 from cappuccino.trees.forest import Forest
 from cappuccino.trees.hyper import TreeHyper
 
@@ -72,22 +67,13 @@ class TreeDecider:
         return expected
 
 
-class TreeAgent:
-    """A model of trees from its artifact folder, ready to trade panels of its symbols and interval."""
-
-    recall_bars = 0
-    """A decision rests on its window alone."""
+class TreeAgent(FeatureAgent):
+    """A model of trees from its artifact folder, ready to trade."""
 
     def __init__(self, manifest: Manifest, content: str, origin: str = DOCUMENT) -> None:
         """Raises ArtifactError when manifest, scaler and trees do not fit each other."""
-        self.manifest = manifest
-        self.interval: Interval = manifest.interval
-        self.lookback: int = manifest.lookback
-        self.symbols: tuple[str, ...] = manifest.symbols
         self.hyper = TreeHyper.from_dict(manifest.hyper)
-        self.scaler = Scaler.from_dict(manifest.scaler)
-        self.features = FeatureSpec.from_dict(asdict(manifest.features))
-        self.scaler.require(manifest.features.names, manifest.symbols)
+        super().__init__(manifest)
         self.forest = Forest.from_json(content, self.hyper, self.lookback, manifest.features.names, origin)
 
     @classmethod
@@ -96,27 +82,6 @@ class TreeAgent:
         folder = folder_of(artifacts, model)
         return cls(*load_document(folder, model), str(folder / DOCUMENT))
 
-    @property
-    def market(self) -> Market:
-        """Which panels it can decide on."""
-        return Market(self.interval, self.symbols, self.features.inputs)
-
-    @property
-    def history_bars(self) -> int:
-        """Bars that always suffice to decide on the newest of them."""
-        return live_history_bars(self.features, self.interval, self.lookback)
-
     def policy(self, panel: BarPanel) -> TreeDecider:
-        """Return the agent's decisions over the rows of `panel`.
-
-        Raises DataError when the panel has another interval or other symbols, ArtifactError when the features
-        of this version are not those that the model was trained on.
-        """
-        if (panel.interval, panel.symbols) != (self.interval, self.symbols):
-            raise DataError(
-                f"model {self.manifest.model} trades {self.interval} bars of {', '.join(self.symbols)}; "
-                f"found {panel.interval} bars of {', '.join(panel.symbols)}. Give it a panel of its own"
-            )
-        self.scaler.require(self.features.names, panel.symbols)
-        scaled = self.scaler.transform(compute(panel, self.features))
-        return TreeDecider(self.forest, market_arrays(panel, scaled))
+        """Return the agent's decisions over the rows of `panel`; raises as `scaled` does."""
+        return TreeDecider(self.forest, self.scaled(panel))

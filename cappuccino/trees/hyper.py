@@ -56,13 +56,18 @@ class TreeHyper:
         return Wish(self.max_weight, 0.0, self.no_trade_band)
 
     @property
+    def learner(self) -> str:
+        """The family."""
+        return LEARNER
+
+    @property
     def batch_size(self) -> int:
         """0 in the record of attempts: a tree is grown from all rows at once."""
         return 0
 
     def to_dict(self) -> dict[str, bool | float | int | str]:
         """Return the family and the fields by name, for a manifest or a row."""
-        return {"learner": LEARNER, **asdict(self)}
+        return {"learner": self.learner, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TreeHyper:

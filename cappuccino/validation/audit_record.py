@@ -39,7 +39,7 @@ def audit_model(warehouse: Warehouse, settings: Settings, model: ModelId, now: d
     with warehouse.read() as reader:
         panel = candidate.market.panel(reader, open_until(reader, settings, now))
         training = read_training(reader, candidate)
-        members = [(member.manifest, read_training(reader, member)) for member in getattr(candidate, "members", ())]
+        members = [(member.manifest, read_training(reader, member)) for member in candidate.members]
     report = audit(
         candidate,
         panel,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -96,16 +97,27 @@ class Stretch:
         return as_datetime(self.panel.closed_at[-1])
 
 
+def run_name(subject: Subject, settings: Settings, stretch: Stretch, asked: object) -> str:
+    """Return a name that is the same for the same subject, range and settings, and for what else was `asked`."""
+    panel, start, stop = stretch.panel, stretch.start, stretch.stop
+    what: list[object] = [subject.name, panel.interval, panel.symbols, start.isoformat(), stop.isoformat()]
+    what += [decisive(settings), settings.training.seed, asked]
+    digest = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{subject.name.replace('/', '-')}-{start:%Y%m%d}-{stop:%Y%m%d}-{digest}"
+
+
+def decisive(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide how a subject trades."""
+    return settings.model_dump(mode="json", include={"costs", "risk", "sandbox"})
+
+
 @dataclass(frozen=True)
 class Backtest:
-    """What became of a subject on rows [row, len(panel)) of its bars, and of all others beside it."""
+    """What became of a subject on a stretch of its bars, and of all others beside it."""
 
     subject: Subject
     settings: Settings
-    panel: BarPanel
-    row: int
-    """The row at whose close the first decision is taken."""
-    is_simulated: bool
+    stretch: Stretch
     episode: EpisodeResult
     account: int
     """The subject's place in `episode`."""
@@ -114,13 +126,26 @@ class Backtest:
     n_permutations: int
 
     @property
+    def panel(self) -> BarPanel:
+        return self.stretch.panel
+
+    @property
+    def row(self) -> int:
+        """The row at whose close the first decision is taken."""
+        return self.stretch.row
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.stretch.is_simulated
+
+    @property
     def start(self) -> datetime:
         """When the account was opened: the close of the first decision."""
-        return as_datetime(self.panel.closed_at[self.row])
+        return self.stretch.start
 
     @property
     def stop(self) -> datetime:
-        return as_datetime(self.panel.closed_at[-1])
+        return self.stretch.stop
 
     @property
     def cash_usd(self) -> float:
@@ -129,17 +154,7 @@ class Backtest:
     @cached_property
     def name(self) -> str:
         """The same for the same subject, range and settings."""
-        days = f"{self.start:%Y%m%d}-{self.stop:%Y%m%d}"
-        chosen = self.settings.model_dump(mode="json", include={"costs", "risk", "sandbox"})
-        what: list[object] = [self.subject.name, self.panel.interval, self.panel.symbols, self.start.isoformat()]
-        what += [self.stop.isoformat(), chosen, self.settings.training.seed, self.n_permutations]
-        digest = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
-        return f"{self.subject.name.replace('/', '-')}-{days}-{digest}"
-
-    @property
-    def in_sample_frac(self) -> float:
-        """Share of the range that the subject was trained on."""
-        return self.subject.in_sample_frac(self.start, self.stop)
+        return run_name(self.subject, self.settings, self.stretch, self.n_permutations)
 
     @cached_property
     def market_returns(self) -> FloatArray:
@@ -208,7 +223,7 @@ def backtest(
     end = _end(stop, now, seal)
     start = require_utc(start) if start else chosen.unseen_from
     stretch = stretch_of(chosen, warehouse, settings, start, end, is_end_asked=stop is not None)
-    panel, row, is_simulated = stretch.panel, stretch.row, stretch.is_simulated
+    panel, row = stretch.panel, stretch.row
     rules, seed, cash_usd = Rules.of(settings.risk, settings.costs), settings.training.seed, settings.sandbox.cash_usd
     say(f"{chosen.name}: {len(panel) - row - 1:,} {panel.interval} bars of {len(panel.symbols)} symbols")
     beside = run_baselines(panel, row, len(panel), rules, seed=seed, cash_usd=cash_usd)
@@ -222,9 +237,7 @@ def backtest(
     return Backtest(
         subject=chosen,
         settings=settings,
-        panel=panel,
-        row=row,
-        is_simulated=is_simulated,
+        stretch=stretch,
         episode=episode,
         account=account,
         baselines=beside,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -14,9 +13,9 @@ from cappuccino.market.panel import FloatArray
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.validation.backtest import Backtest
 from cappuccino.validation.baselines import BASELINES
+from cappuccino.validation.run_columns import TYPES, origin_columns, subject_columns
 from cappuccino.validation.trades import utc
 
-TIME = pl.Datetime("us", "UTC")
 MARKET: Final = "market"
 """Equal-weight buy-and-hold without costs, among the subjects of lab.backtest_days."""
 
@@ -46,33 +45,14 @@ def frames_of(done: Backtest, now: datetime) -> dict[str, pl.DataFrame]:
 
 
 def _header(done: Backtest, now: datetime) -> pl.DataFrame:
-    model, trained = done.subject.model, done.subject.trained or (None, None)
-    settings = done.settings.model_dump(mode="json", include={"costs", "risk", "sandbox"})
-    row: dict[str, Any] = {
-        "subject": done.subject.name,
-        "study": model.study if model else None,
-        "trial": model.trial if model else None,
-        "interval": done.panel.interval.value,
-        "symbols": list(done.panel.symbols),
-        "from_utc": done.start,
-        "to_utc": done.stop,
-        "is_simulated": done.is_simulated,
-        "cash_usd": done.cash_usd,
-        "trained_from_utc": trained[0],
-        "trained_until_utc": trained[1],
-        "in_sample_frac": done.in_sample_frac,
+    row = {
+        **subject_columns(done.subject, done.stretch, done.cash_usd),
         "n_trades": len(done.trades),
         "n_fills": len(done.fills),
         **asdict(done.fit),
-        "seed": done.settings.training.seed,
-        "settings": json.dumps(settings),
-        "bars_fingerprint": done.panel.fingerprint(),
-        "code_version": done.code_version,
-        "made_at_utc": now,
+        **origin_columns(done.settings, done.stretch, done.code_version, now),
     }
-    times = ("from_utc", "to_utc", "trained_from_utc", "trained_until_utc", "made_at_utc")
-    types: dict[str, Any] = {**dict.fromkeys(times, TIME), "study": pl.String, "trial": pl.Int64}
-    return pl.DataFrame([row], schema_overrides=types)
+    return pl.DataFrame([row], schema_overrides=TYPES)
 
 
 def _measures(done: Backtest) -> pl.DataFrame:

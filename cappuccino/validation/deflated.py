@@ -15,6 +15,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cappuccino.market.panel import BoolArray, FloatArray
+from cappuccino.portfolio.measures import DAYS_PER_YEAR
 
 NO_VARIANCE = 1e-12
 """Squared deviations below this share of the sum of squares are rounding: the returns are constant."""
@@ -82,6 +83,11 @@ def sharpes(returns: FloatArray) -> FloatArray:
     deviation = np.where(_varies(returns), returns.std(axis=0, ddof=1), np.inf)
     ratio: FloatArray = returns.mean(axis=0) / deviation
     return ratio
+
+
+def a_year(sharpe_per_day: float) -> float:
+    """Return the Sharpe of daily returns, annualised, for showing only."""
+    return float(sharpe_per_day * math.sqrt(DAYS_PER_YEAR))
 
 
 def probabilistic_sharpe(returns: FloatArray, benchmark_sharpe: float = 0.0) -> float:

@@ -12,16 +12,15 @@ of the benchmark to ask whether they have more.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from cappuccino.market.panel import FloatArray
-from cappuccino.portfolio.measures import DAYS_PER_YEAR
 from cappuccino.validation.bootstrap import N_RESAMPLES, sharpe_range
 from cappuccino.validation.decay import Decay, decay
 from cappuccino.validation.deflated import (
     TrackRecord,
+    a_year,
     deflated_sharpe,
     effective_trials,
     expected_max_sharpe,
@@ -120,9 +119,9 @@ def judge_study(
         n_days=n_days,
         best=best,
         sharpe_per_day=record.sharpe,
-        sharpe_daily_365=_a_year(record.sharpe),
-        sharpe_low_daily_365=_a_year(low),
-        sharpe_high_daily_365=_a_year(high),
+        sharpe_daily_365=a_year(record.sharpe),
+        sharpe_low_daily_365=a_year(low),
+        sharpe_high_daily_365=a_year(high),
         serial_inflation=record.inflation,
         luck_sharpe_per_day=luck,
         probabilistic_sharpe=record.probability_above(0.0),
@@ -182,8 +181,8 @@ def _word(deflated: float, choice: Overfitting | None, kept: Decay | None) -> Wo
 
 def _luck_said(record: TrackRecord, n_trials: int, luck: float) -> str:
     return (
-        f"The best Sharpe is {_a_year(record.sharpe):.2f} a year, luck among {n_trials} trials gives "
-        f"{_a_year(luck):.2f}: deflated Sharpe {record.probability_above(luck):.3f}, {MIN_DEFLATED_SHARPE} is needed."
+        f"The best Sharpe is {a_year(record.sharpe):.2f} a year, luck among {n_trials} trials gives "
+        f"{a_year(luck):.2f}: deflated Sharpe {record.probability_above(luck):.3f}, {MIN_DEFLATED_SHARPE} is needed."
     )
 
 
@@ -196,10 +195,6 @@ def _choice_said(choice: Overfitting) -> str:
 
 def _holdout_said(kept: Decay) -> str:
     return (
-        f"In the holdout the best has a Sharpe of {_a_year(kept.best_holdout):.2f} a year, more than 0 is needed, and "
+        f"In the holdout the best has a Sharpe of {a_year(kept.best_holdout):.2f} a year, more than 0 is needed, and "
         f"place {kept.best_place} of {kept.n_trials}; ranks agree by {kept.spearman:.2f} (p {kept.p_value:.3f})."
     )
-
-
-def _a_year(sharpe_per_day: float) -> float:
-    return sharpe_per_day * math.sqrt(DAYS_PER_YEAR)

@@ -7,15 +7,13 @@ best of N without any advantage would show so much of one. The interval of the d
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from cappuccino.market.panel import FloatArray
-from cappuccino.portfolio.measures import DAYS_PER_YEAR
 from cappuccino.validation.bootstrap import N_RESAMPLES, stationary_rows
-from cappuccino.validation.deflated import NO_VARIANCE, sharpes
+from cappuccino.validation.deflated import NO_VARIANCE, a_year, sharpes
 
 SIGNIFICANT = 0.05
 
@@ -63,15 +61,15 @@ def superiority(
     # Each draw less what the sample shows is a draw of variants without any advantage.
     n_as_lucky = int(((drawn_lead - lead).max(axis=1) >= lead[best]).sum())
     ends = ((1 - confidence) / 2, (1 + confidence) / 2)
-    low, high = np.quantile(drawn_lead[:, best], ends) * math.sqrt(DAYS_PER_YEAR)
+    low, high = np.quantile(drawn_lead[:, best], ends)
     low_gain, high_gain = np.quantile(drawn_gain, ends)
     gain = daily_returns[:, best] - daily_returns[:, in_use]
     return Superiority(
         best=best,
         place_in_use=1 + int((found > found[in_use]).sum()),
-        difference_sharpe=float(lead[best]) * math.sqrt(DAYS_PER_YEAR),
-        low_sharpe=float(low),
-        high_sharpe=float(high),
+        difference_sharpe=a_year(lead[best]),
+        low_sharpe=a_year(low),
+        high_sharpe=a_year(high),
         difference_per_day_frac=float(gain.mean()),
         low_per_day_frac=float(low_gain),
         high_per_day_frac=float(high_gain),

@@ -6,8 +6,6 @@ before the holdout: a threshold that was chosen there would make its figures wor
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -19,7 +17,7 @@ from cappuccino.registry.version import code_version
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.validation.backtest import Stretch, Subject, find_subject, stretch_of
+from cappuccino.validation.backtest import Stretch, Subject, find_subject, run_name, stretch_of
 from cappuccino.validation.baselines import BASELINES, table_policy
 from cappuccino.validation.evaluate import Policy
 from cappuccino.validation.overfitting import MIN_DAYS, MIN_DEFLATED_SHARPE, Verdict, judge_study
@@ -50,17 +48,8 @@ class Choice:
     @cached_property
     def name(self) -> str:
         """The same for the same subject, range, settings and points."""
-        days = f"{self.stretch.start:%Y%m%d}-{self.stretch.stop:%Y%m%d}"
-        chosen = self.settings.model_dump(mode="json", include={"costs", "risk", "sandbox"})
-        panel, points = self.stretch.panel, [sorted(point.items()) for point in self.tried.points]
-        what: list[object] = [self.subject.name, panel.interval, panel.symbols, self.stretch.start.isoformat()]
-        what += [self.stretch.stop.isoformat(), chosen, self.settings.training.seed, points]
-        digest = hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=4).hexdigest()
-        return f"{self.subject.name.replace('/', '-')}-{days}-{digest}"
-
-    @property
-    def in_sample_frac(self) -> float:
-        return self.subject.in_sample_frac(self.stretch.start, self.stretch.stop)
+        points = [sorted(point.items()) for point in self.tried.points]
+        return run_name(self.subject, self.settings, self.stretch, points)
 
     @property
     def is_above_luck(self) -> bool:

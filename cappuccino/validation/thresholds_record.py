@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
-from cappuccino.portfolio.measures import DAYS_PER_YEAR
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.validation.deflated import sharpes
+from cappuccino.validation.deflated import a_year, sharpes
+from cappuccino.validation.run_columns import TYPES, origin_columns, subject_columns
 from cappuccino.validation.threshold_choice import Choice, conclusion
 from cappuccino.validation.thresholds import NAMES
 
-TIME = pl.Datetime("us", "UTC")
 ALL = "all"
 
 
@@ -31,21 +28,9 @@ def store_thresholds(warehouse: Warehouse, choice: Choice, now: datetime) -> str
 
 def header_of(choice: Choice, now: datetime) -> pl.DataFrame:
     """Return the row of lab.threshold_studies, without the name of the study."""
-    subject, stretch, verdict, lead = choice.subject, choice.stretch, choice.verdict, choice.superiority
-    model, trained = subject.model, subject.trained or (None, None)
-    row: dict[str, Any] = {
-        "subject": subject.name,
-        "study": model.study if model else None,
-        "trial": model.trial if model else None,
-        "interval": stretch.panel.interval.value,
-        "symbols": list(stretch.panel.symbols),
-        "from_utc": stretch.start,
-        "to_utc": stretch.stop,
-        "is_simulated": stretch.is_simulated,
-        "cash_usd": choice.settings.sandbox.cash_usd,
-        "trained_from_utc": trained[0],
-        "trained_until_utc": trained[1],
-        "in_sample_frac": choice.in_sample_frac,
+    verdict, lead = choice.verdict, choice.superiority
+    row = {
+        **subject_columns(choice.subject, choice.stretch, choice.settings.sandbox.cash_usd),
         "n_points": len(choice.tried),
         "n_days": verdict.n_days,
         "best_point": lead.best,
@@ -55,7 +40,7 @@ def header_of(choice: Choice, now: datetime) -> pl.DataFrame:
         "reasons": list(verdict.reasons),
         "best_sharpe_daily_365": verdict.sharpe_daily_365,
         "today_sharpe_daily_365": verdict.sharpe_daily_365 - lead.difference_sharpe,
-        "luck_sharpe_daily_365": verdict.luck_sharpe_per_day * math.sqrt(DAYS_PER_YEAR),
+        "luck_sharpe_daily_365": a_year(verdict.luck_sharpe_per_day),
         "deflated_sharpe": verdict.deflated_sharpe,
         "pbo": verdict.overfitting.pbo if verdict.overfitting else None,
         "difference_sharpe_daily_365": lead.difference_sharpe,
@@ -65,15 +50,9 @@ def header_of(choice: Choice, now: datetime) -> pl.DataFrame:
         "difference_low_per_day_frac": lead.low_per_day_frac,
         "difference_high_per_day_frac": lead.high_per_day_frac,
         "p_value": lead.p_value,
-        "seed": choice.settings.training.seed,
-        "settings": json.dumps(choice.settings.model_dump(mode="json", include={"costs", "risk", "sandbox"})),
-        "bars_fingerprint": stretch.panel.fingerprint(),
-        "code_version": choice.code_version,
-        "made_at_utc": now,
+        **origin_columns(choice.settings, choice.stretch, choice.code_version, now),
     }
-    times = ("from_utc", "to_utc", "trained_from_utc", "trained_until_utc", "made_at_utc")
-    types: dict[str, Any] = {**dict.fromkeys(times, TIME), "study": pl.String, "trial": pl.Int64, "pbo": pl.Float64}
-    return pl.DataFrame([row], schema_overrides=types)
+    return pl.DataFrame([row], schema_overrides={**TYPES, "pbo": pl.Float64})
 
 
 def points_of(choice: Choice) -> pl.DataFrame:

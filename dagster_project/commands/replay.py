@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from cappuccino.commands.common import as_json_option, json_text, settings_of, show, warehouse_of
+from cappuccino.commands.common import as_json_option, json_text, settings_of, show, timed_say, warehouse_of
 from cappuccino.errors import ConfigError
 from cappuccino.replay.plan import ReplayPlan, plan_replay, snapshot
 from cappuccino.settings import Settings, utc
@@ -74,11 +73,7 @@ def replay(
     from dagster_project.replay import run_replay
     from dagster_project.resources import warehouse_of as main_warehouse
 
-    started_s = time.monotonic()
-
-    def say(line: str) -> None:
-        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
-
+    say = timed_say()
     overrides = overrides_of(**options)
     pace = {
         "step_hours": step / timedelta(hours=1) if step else None,

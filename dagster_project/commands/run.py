@@ -14,6 +14,7 @@ from cappuccino.commands.common import (
     production_figures,
     settings_of,
     show,
+    timed_say,
     verdicts,
     warehouse_of,
 )
@@ -42,12 +43,9 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from dagster_project.materialization import materializer
     from dagster_project.pipeline import run_pipeline
 
-    started_s = time.monotonic()
+    started_s, say = time.monotonic(), timed_say()
     settings = settings_of(ctx, overrides_of(**options))
     settings.warehouse.mkdir(parents=True, exist_ok=True)
-
-    def say(line: str) -> None:
-        click.echo(f"[{time.monotonic() - started_s:5.0f} s] {line}", err=True)
 
     for line in introduction(settings):
         say(line)

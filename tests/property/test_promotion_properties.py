@@ -16,6 +16,7 @@ from cappuccino.registry.rows import book_of, decision_row
 from cappuccino.registry.sandbox import Track, sandbox_verdicts
 from cappuccino.registry.stages import Decision, Stage, StageBook, next_stage
 from cappuccino.settings import SandboxSettings
+from tests.unit.small_lab import vetted
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 MODELS = [ModelId("s", n) for n in range(5)]
@@ -34,10 +35,6 @@ moves_of_people_and_rules = st.lists(
     ),
     max_size=60,
 )
-
-
-def vetted(model: ModelId) -> None:
-    """Find nothing against anybody."""
 
 
 def entered(models: list[ModelId]) -> StageBook:

@@ -20,6 +20,7 @@ from cappuccino.registry.record import append_decisions, read_book
 from cappuccino.registry.stages import Stage, StageBook
 from cappuccino.store.schema import SQL_DIR, Schema
 from cappuccino.store.warehouse import Warehouse, Writer
+from tests.unit.small_lab import vetted
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 MODELS = [ModelId(study, n) for study in ("a", "b") for n in range(4)]
@@ -33,10 +34,6 @@ def writer(tmp_path_factory: pytest.TempPathFactory):
     warehouse.migrate(Schema.load(SQL_DIR))
     with warehouse.write() as opened:
         yield opened
-
-
-def vetted(model: ModelId) -> None:
-    """Find nothing against anybody."""
 
 
 def emptied(writer: Writer) -> Writer:

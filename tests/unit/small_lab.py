@@ -23,11 +23,25 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.rl.model import Policy
 from cappuccino.rl.runner import policy_shape
 from cappuccino.search.book import evaluation_frame, evaluation_row
-from cappuccino.store.warehouse import Writer
-from tests.unit.small_market import DAY, SYMBOLS
+from cappuccino.store.warehouse import Warehouse, Writer
+from tests.unit.small_market import DAY, END, START, SYMBOLS
 
 SPEC = FeatureSpec((), ("roc_12",))
 TIME = pl.Datetime("us", "UTC")
+MODEL = ModelId("training-1", 3)
+TRAIN_END = START + 30 * DAY
+
+
+def vetted(model: ModelId) -> None:
+    """Find nothing against anybody."""
+
+
+def add_one_model(warehouse: Warehouse, artifacts: Path) -> None:
+    """Write a study of which `MODEL` came, trained until `TRAIN_END`, to a warehouse with the bars up to `END`."""
+    save_model(artifacts, MODEL, TRAIN_END)
+    with warehouse.write() as writer:
+        add_study(writer, MODEL.study, END)
+        add_trial(writer, MODEL)
 
 
 def save_model(

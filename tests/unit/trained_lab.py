@@ -5,18 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
 
-from cappuccino.features.spec import FeatureSpec
-from cappuccino.features.table import build_features
-from cappuccino.market.simulated import SimulatedSource
-from cappuccino.market.sync import sync_bars
 from cappuccino.search.book import StudyBook
 from cappuccino.search.diary import Diary
 from cappuccino.search.loop import Study
@@ -26,10 +20,9 @@ from cappuccino.search.tasks import baseline_rows, write_study_arrays
 from cappuccino.search.trial import TrialTask, run_trial
 from cappuccino.search.workers import Ended, FoldScored
 from cappuccino.settings import Settings
-from cappuccino.store import models
 from cappuccino.store.warehouse import Warehouse
 from tests.unit.search.fakes import NOW, settings_in
-from tests.unit.small_market import SCHEMA
+from tests.unit.synced_market import synced_market
 
 N_TRIALS = 3
 _made: list[tuple[Path, str]] = []
@@ -112,16 +105,7 @@ def _settings(folder: Path) -> Settings:
 
 def _make(folder: Path) -> tuple[Path, str]:
     settings = _settings(folder)
-    warehouse = Warehouse(settings.database)
-    warehouse.migrate(SCHEMA)
-    sync_bars(warehouse, SimulatedSource(1), settings.market, NOW - timedelta(days=40), NOW, NOW)
-    choice = {"study": "timeframe-1", "interval": "1h", "lookback": 8, "score": 1.0, "n_trials": 1, "holding_bars": 24}
-    with warehouse.write() as writer:
-        models.build(writer, SCHEMA.models["market.bars_all"])
-        decided = pl.lit(NOW - timedelta(hours=1)).dt.cast_time_unit("us").alias("decided_at_utc")
-        writer.append("lab.timeframe_choices", pl.DataFrame([choice]).with_columns(decided))
-    spec = FeatureSpec.from_settings(settings.features)
-    build_features(warehouse, settings.market.symbols, settings.timeframe.intervals, spec, NOW)
+    warehouse = synced_market(settings, NOW)
     with warehouse.read() as reader:
         plan = plan_study(reader, settings, "training", NOW)
     book = StudyBook(warehouse, plan, settings)

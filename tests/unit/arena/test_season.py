@@ -5,13 +5,10 @@ from cappuccino.arena.season import Round, ladder_of, season
 from cappuccino.registry import moves
 from cappuccino.registry.identity import ModelId
 from cappuccino.registry.stages import Stage, StageBook
+from tests.unit.small_lab import vetted
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 M = [ModelId("s", n) for n in range(12)]
-
-
-def vetted(model: ModelId) -> None:
-    """Find nothing against anybody."""
 
 
 def arena_of(*models: ModelId) -> StageBook:

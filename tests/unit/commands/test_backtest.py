@@ -6,39 +6,13 @@ import json
 
 import pytest
 
-from cappuccino.registry.identity import ModelId
 from cappuccino.validation.baselines import BASELINES
-from tests.unit.small_lab import add_study, add_trial, save_model
-from tests.unit.small_market import DAY, END, START, SYMBOLS
-
-MODEL = ModelId("training-1", 3)
-CONFIG = f"""
-[market]
-symbols = {json.dumps(SYMBOLS)}
-base_interval = "1h"
-[timeframe]
-intervals = ["1h"]
-[training]
-holdout_days = 0
-"""
 
 
 @pytest.fixture
-def call(full_warehouse, tmp_path, cappuccino):
+def call(with_one_model):
     """Call the command on a warehouse with one model."""
-    (tmp_path / "c.toml").write_text(CONFIG)
-    save_model(tmp_path / "artifacts", MODEL, START + 30 * DAY)
-    with full_warehouse.write() as writer:
-        add_study(writer, MODEL.study, END)
-        add_trial(writer, MODEL)
-        # The record ends where its bars do.
-        writer.execute("update ops.syncs set record_ends_utc = $end", end=END)
-
-    def run(*arguments):
-        options = ("--config", tmp_path / "c.toml", "--warehouse", tmp_path)
-        return cappuccino("backtest", *arguments, "--permutations", "5", *options)
-
-    return run
+    return with_one_model("backtest", "--permutations", "5", holdout_days=0)
 
 
 def test_a_model_is_shown_beside_the_baselines_with_p_values_attribution_and_months(call, tmp_path):

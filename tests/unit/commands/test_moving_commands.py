@@ -90,11 +90,11 @@ def test_without_a_former_model_there_is_nothing_to_roll_back_to(move, n_decisio
     assert n_decisions() == before
 
 
-def test_production_cannot_be_promoted_to_live_without_an_exchange(move, production, n_decisions):
+def test_only_a_command_of_its_own_leads_to_real_money(move, production, n_decisions):
     before = n_decisions()
     done = move("promote", production, "--reason", "greed")
     assert done.exit_code == 1
-    assert "exchange" in done.stderr
+    assert "only `cappuccino live promote` leads to real money" in done.stderr
     assert n_decisions() == before
 
 

@@ -9,41 +9,16 @@ import pytest
 from matplotlib.text import Text
 
 from cappuccino.errors import UnknownName
-from cappuccino.registry.identity import ModelId
 from cappuccino.store.warehouse import Warehouse
 from cappuccino.watch import plots
 from cappuccino.watch.plots.thresholds import heat, level
 from cappuccino.watch.thresholds import maps, read_thresholds
-from tests.unit.small_lab import add_study, add_trial, save_model
-from tests.unit.small_market import DAY, END, START, SYMBOLS
-
-MODEL = ModelId("training-1", 3)
-CONFIG = f"""
-[market]
-symbols = {json.dumps(SYMBOLS)}
-base_interval = "1h"
-[timeframe]
-intervals = ["1h"]
-[training]
-holdout_days = 5
-"""
 
 
 @pytest.fixture
-def call(full_warehouse, tmp_path, cappuccino):
+def call(with_one_model):
     """Call the command on a warehouse with one model."""
-    (tmp_path / "c.toml").write_text(CONFIG)
-    save_model(tmp_path / "artifacts", MODEL, START + 30 * DAY)
-    with full_warehouse.write() as writer:
-        add_study(writer, MODEL.study, END)
-        add_trial(writer, MODEL)
-        # The record ends where its bars do.
-        writer.execute("update ops.syncs set record_ends_utc = $end", end=END)
-
-    def run(*arguments):
-        return cappuccino("thresholds", *arguments, "--config", tmp_path / "c.toml", "--warehouse", tmp_path)
-
-    return run
+    return with_one_model("thresholds", holdout_days=5)
 
 
 def words(figure):

@@ -9,22 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from cappuccino.features.spec import FeatureSpec
-from cappuccino.features.table import build_features
-from cappuccino.market.simulated import SimulatedSource
-from cappuccino.market.sync import sync_bars
 from cappuccino.rl.hyper import Hyper
 from cappuccino.search.arrays import StudyArrays, write_arrays
 from cappuccino.search.tasks import task_of
 from cappuccino.search.trial import TrialTask
 from cappuccino.settings import Settings
-from cappuccino.store import models
-from cappuccino.store.schema import Schema
-from cappuccino.store.warehouse import Warehouse
 from tests.unit.search.fakes import NOW, plan, settings_in
+from tests.unit.synced_market import synced_market
 
 SQL = Path(__file__).parents[3] / "sql"
 LATER = NOW + timedelta(days=2)
@@ -35,16 +29,7 @@ MakeTask = Callable[[int, str], TrialTask]
 def searched_market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The warehouse file that every test of a study copies; it knows bars until two days after NOW."""
     settings = settings_in(tmp_path_factory.mktemp("market"))
-    warehouse, schema = Warehouse(settings.database), Schema.load(SQL)
-    warehouse.migrate(schema)
-    sync_bars(warehouse, SimulatedSource(1), settings.market, NOW - timedelta(days=40), LATER, LATER)
-    choice = {"study": "timeframe-1", "interval": "1h", "lookback": 8, "score": 1.0, "n_trials": 1, "holding_bars": 24}
-    with warehouse.write() as writer:
-        models.build(writer, schema.models["market.bars_all"])
-        decided = pl.lit(NOW - timedelta(hours=1)).dt.cast_time_unit("us").alias("decided_at_utc")
-        writer.append("lab.timeframe_choices", pl.DataFrame([choice]).with_columns(decided))
-    spec = FeatureSpec.from_settings(settings.features)
-    build_features(warehouse, settings.market.symbols, settings.timeframe.intervals, spec, LATER)
+    synced_market(settings, LATER)
     return settings.database
 
 

@@ -25,7 +25,8 @@ from cappuccino.search.book import Judged, Row, StudyBook
 from cappuccino.search.diary import Diary, TrainingLog, begin
 from cappuccino.search.outcome import Outcome
 from cappuccino.search.study import Pair, StudyData, StudyPlan
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.workers import Ended, FoldScored, Pool
 from cappuccino.settings import Settings, load
 from cappuccino.validation.joined import DailyReturns

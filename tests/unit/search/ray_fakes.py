@@ -18,7 +18,8 @@ import pytest
 
 from cappuccino.search.arrays import read_arrays
 from cappuccino.search.diary import Diary
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 from tests.unit.search.fakes import behave, trial_result
 from tests.unit.search.pool_talk import descendants
 

@@ -23,7 +23,8 @@ from cappuccino.search.outcome import Report
 from cappuccino.search.retry import hyper_after
 from cappuccino.search.scaled import scaled_market
 from cappuccino.search.tasks import task_of
-from cappuccino.search.trial import TrialResult, TrialTask, run_trial
+from cappuccino.search.trial import TrialTask, run_trial
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.workers import Ended, Pool
 from tests.unit.search.fakes import plan, settings_in
 from tests.unit.search.pool_talk import end

@@ -13,7 +13,8 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.search.diary import Diary
 from cappuccino.search.outcome import Outcome, Report, end_of, reporter
 from cappuccino.search.tasks import task_of
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 from tests.unit.search.fakes import plan, settings_in, trial_result
 
 

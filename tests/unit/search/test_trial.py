@@ -31,7 +31,8 @@ from cappuccino.rl.learning import Budget
 from cappuccino.search.arrays import StudyArrays, write_arrays
 from cappuccino.search.diary import Diary, action_spread, collapsed
 from cappuccino.search.folds import Gaps, combinatorial, walk_forward
-from cappuccino.search.trial import TrialResult, TrialTask, run_trial
+from cappuccino.search.trial import TrialTask, run_trial
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.settings import CostSettings, RiskSettings
 from cappuccino.validation.evaluate import run
 

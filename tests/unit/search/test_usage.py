@@ -13,7 +13,8 @@ from cappuccino.search.diary import Diary
 from cappuccino.search.loop import Study
 from cappuccino.search.outcome import Report
 from cappuccino.search.tasks import task_of
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.usage import MEMORY_SHARE, Meter, limit_memory, share_of_memory_mb
 from cappuccino.search.workers import Pool
 from tests.unit.search.fakes import MemoryBook, fold_score, plan, settings_in, trial_result

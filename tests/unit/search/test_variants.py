@@ -12,7 +12,8 @@ from cappuccino.rl.hyper import Hyper
 from cappuccino.search.diary import Diary
 from cappuccino.search.outcome import Report
 from cappuccino.search.pools import TrialPool
-from cappuccino.search.trial import TrialResult, TrialTask
+from cappuccino.search.trial import TrialTask
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.variants import Probe, Probed, probe_study, variants_of
 from cappuccino.search.workers import Ended, FoldScored
 from cappuccino.settings import TrainingSettings

@@ -20,7 +20,7 @@ from cappuccino.search.diary import Diary
 from cappuccino.search.outcome import Report, RunTrial, end_of, reporter
 from cappuccino.search.study import folds_of, plan_study, study_folder
 from cappuccino.search.suggest import seed_of
-from cappuccino.search.trial import TrialResult
+from cappuccino.search.trial_result import TrialResult
 from cappuccino.search.workers import Ended, FoldScored, Pool
 from cappuccino.settings import Settings, load
 from cappuccino.store.models import run_tests

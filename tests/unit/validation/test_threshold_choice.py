@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from cappuccino.errors import ConfigError, DataError, UnknownName
-from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
 from cappuccino.store.models import run_tests
 from cappuccino.validation.backtest import backtest
@@ -19,25 +18,13 @@ from cappuccino.validation.superiority import superiority
 from cappuccino.validation.threshold_choice import choose_thresholds, conclusion, policy_of
 from cappuccino.validation.threshold_grid import Unit
 from cappuccino.validation.thresholds_record import by_symbol, header_of, points_of, store_thresholds
-from tests.unit.small_lab import add_study, add_trial, save_model
+from tests.unit.small_lab import MODEL, TRAIN_END
 from tests.unit.small_market import DAY, END, HOUR, SCHEMA, START, SYMBOLS
 from tests.unit.threads import one_thread
 
 __all__ = ["one_thread"]
 
-MODEL = ModelId("training-1", 3)
-TRAIN_END = START + 30 * DAY
 FEW = {"portfolio_trailing_stop_frac": (0.0, 0.01)}
-
-
-@pytest.fixture
-def lab(full_warehouse, small_settings):
-    """A warehouse with bars and one trained model."""
-    save_model(small_settings.artifacts, MODEL, TRAIN_END)
-    with full_warehouse.write() as writer:
-        add_study(writer, MODEL.study, END)
-        add_trial(writer, MODEL)
-    return full_warehouse
 
 
 @pytest.fixture
@@ -57,7 +44,7 @@ def chosen(lab, small_settings):
 def test_a_model_is_studied_where_its_training_ended_and_before_the_holdout(chosen):
     choice = chosen()
     assert (choice.stretch.start, choice.stretch.stop) == (TRAIN_END + 6 * HOUR, END - 5 * DAY)
-    assert choice.in_sample_frac == 0.0
+    assert header_of(choice, END)["in_sample_frac"].item() == 0.0
     assert len(choice.tried) == 3
 
 
