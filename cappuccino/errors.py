@@ -7,6 +7,11 @@
     ├── DataError             bars or features that cannot be trusted
     │   └── StaleData         the newest bar is too old to decide on
     ├── SourceError           a market source did not answer, or answered nonsense
+    ├── BrokerError           a broker did not answer, or answered nonsense
+    │   └── OrderUnknown      nobody knows whether an order was taken
+    ├── TraderError           the trader cannot start or go on
+    │   ├── TraderBusy        another process trades on this warehouse
+    │   └── LedgerError       the trader's ledger is damaged, or of a newer Cappuccino
     ├── WarehouseError        the DuckDB file
     │   ├── WarehouseBusy     somebody else holds it for too long
     │   ├── WarehouseTooNew   written by a newer Cappuccino
@@ -54,6 +59,26 @@ class StaleData(DataError):
 
 class SourceError(CappuccinoError):
     """Wait, or check the source's address and credentials; what was synced so far is kept."""
+
+
+class BrokerError(CappuccinoError):
+    """Wait: the trader asks again. If it stays, check the broker's address, keys and the clock of this machine."""
+
+
+class OrderUnknown(BrokerError):
+    """Ask the broker what became of the order before anything else is sent."""
+
+
+class TraderError(CappuccinoError):
+    """Read the reason; nothing was sent."""
+
+
+class TraderBusy(TraderError):
+    """Stop the other trader, whose process the message names, or let it trade."""
+
+
+class LedgerError(TraderError):
+    """Look at the ledger file that the message names."""
 
 
 class WarehouseError(CappuccinoError):

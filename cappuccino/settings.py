@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -125,6 +126,10 @@ class CallSettings(Group):
 class AlpacaSettings(CallSettings):
     data_url: str = Field("https://data.alpaca.markets", pattern=r"^https?://[^/]+$")
     """Address of the market data interface: scheme and host, no path."""
+    trading_url: str = Field("https://paper-api.alpaca.markets", pattern=r"^https?://[^/]+$")
+    """Address of the trading interface, by default that of paper accounts: scheme and host, no path."""
+    ca_bundle: Path | None = None
+    """File of the certificate authorities to trust instead of the usual ones."""
     requests_per_minute: float = Field(180, gt=0)
     """Own budget; the documented limit is 200."""
 
@@ -132,6 +137,8 @@ class AlpacaSettings(CallSettings):
 class CoinbaseSettings(CallSettings):
     base_url: str = Field("api.coinbase.com", pattern=r"^[^/]+$")
     """Host (and port) of the interface, without a scheme: the client always speaks https."""
+    ca_bundle: Path | None = None
+    """File of the certificate authorities to trust instead of the usual ones."""
     requests_per_minute: float = Field(480, gt=0)
     """Own budget; about 10 a second are said to be allowed."""
     candles_per_call: int = Field(300, ge=1, le=350)
@@ -223,9 +230,39 @@ class PositionSettings(Group):
         return self
 
 
+class LimitSettings(Group):
+    daily_loss_frac: Fraction = 0.02
+    """Fall of portfolio value below that at the start of the UTC day that stops buys until the day ends; 0 = off."""
+    drawdown_frac: Fraction = 0.15
+    """Fall below the highest value ever that stops buys until the operator resumes; 0 = off."""
+    losing_trades: int = Field(5, ge=0)
+    """Losing sales in a row that pause buys; 0 = off."""
+    pause_hours: float = Field(24.0, ge=0)
+    """How long they are paused."""
+    max_order_frac: Fraction = 0.30
+    """Largest buy, as a share of the portfolio; 0 = off."""
+    max_order_usd: float = Field(0.0, ge=0)
+    """Largest buy; 0 = off."""
+    max_buys_per_day: int = Field(200, ge=0)
+    """Buys of all symbols together in a UTC day; 0 = off."""
+    correlated_from: Fraction = 0.8
+    """Correlation with the market, over the last 14 days, from which on a symbol counts as correlated."""
+    max_correlated_frac: Fraction = 0.9
+    """Largest share of the portfolio in all correlated symbols together; 0 = off."""
+
+
+class ConvictionSettings(Group):
+    min_score: Fraction = 0.6
+    """Score below which a buy is dropped; 0 = off."""
+    sharpe_bars: int = Field(100, ge=2)
+    """Span, in bars, of the Sharpe ratio of the account that counts in the score."""
+
+
 class RiskSettings(Group):
     protection: ProtectionSettings = ProtectionSettings()
     position: PositionSettings = PositionSettings()
+    limits: LimitSettings = LimitSettings()
+    conviction: ConvictionSettings = ConvictionSettings()
 
 
 class TimeframeSettings(Group):
@@ -371,13 +408,112 @@ class SandboxSettings(Group):
     """Virtual money of each account."""
 
 
+class ExecutionSettings(Group):
+    style: Literal["market", "maker"] = "market"
+    """How orders that do not protect are sent: at the market, or first as post-only limits at the best price."""
+    requote_s: float = Field(10, gt=0)
+    """Age at which a resting order that is not at the best price any more is quoted anew."""
+    maker_timeout_s: float = Field(45, gt=0)
+    """After this the rest of a resting order is cancelled and taken at the market."""
+    min_fill_probability: Fraction = 0.2
+    """Estimated probability of a resting order being filled in time below which it is sent at the market at once."""
+    maker_share_target_frac: Fraction = 0.7
+    """Share of traded value that should rest in the book; reports compare with it."""
+    step_s: float = Field(2, gt=0)
+    """Pause between two looks at orders that are under way."""
+    unknown_after_s: float = Field(30, gt=0)
+    """How long a venue may not know an order whose sending was never answered before it counts as not taken."""
+
+
+class TraderSettings(Group):
+    poll_s: float = Field(60, gt=0)
+    """Time between two looks at the market; protection is checked at each."""
+    settle_s: float = Field(10, ge=0)
+    """Time after a bar's close before it is decided on: venues still correct the newest bar for some seconds."""
+    decide_within_frac: float = Field(1.0, gt=0, le=1)
+    """Age of the newest closed bar, as a share of its length, after which it is not decided on any more."""
+    production_broker: Literal["simulated", "alpaca"] = "simulated"
+    """Who keeps the account of the model in production: the trader itself, or Alpaca's paper venue."""
+    max_quote_age_s: float = Field(300, gt=0)
+    """Oldest quote that is traded on."""
+    max_missing_bars: int = Field(2, ge=0)
+    """Newest bars of one symbol that may be absent, as where nobody traded, while its quotes are sound."""
+    max_gap_log: float = Field(0.7, gt=0)
+    """Largest |ln(quote/last close)| that is believed at once; a larger one has to be seen in bars and quotes."""
+    max_spread_frac: Fraction = 0.05
+    """Widest spread, as a share of the middle, that is traded on."""
+    frozen_polls: int = Field(30, ge=2)
+    """Looks at the market in a row without any change of any quote or bar after which the feed counts as frozen."""
+    max_clock_skew_s: float = Field(30, gt=0)
+    """Largest difference between our clock and a venue's."""
+    mismatch_frac: Fraction = 0.005
+    """Largest difference between our book and the venue's holdings, as a share of the position, that is taken over in
+    silence: what fees round to."""
+    mismatch_usd: float = Field(1.0, ge=0)
+    """Differences worth less than this are taken over too."""
+    hang_s: float = Field(300, gt=0)
+    """Without a heartbeat for so long the trader counts as hanging, and is started again."""
+
+
+class UpSettings(Group):
+    """What `cappuccino up` runs, and how patient it is."""
+
+    port: int = Field(3000, ge=1, le=65535)
+    """Where the Dagster UI listens, on this machine only."""
+    first_pause_s: float = Field(5, gt=0)
+    """Pause before a child that ended is started again; it doubles with each end in a row."""
+    longest_pause_s: float = Field(300, gt=0)
+    health_s: float = Field(60, gt=0)
+    """After so much health in a row the pauses begin anew."""
+    restarts: int = Field(3, ge=1)
+    """Restarts within `window_s` at which a person is called; from then on pauses are the longest."""
+    window_s: float = Field(300, gt=0)
+    web_hang_s: float = Field(120, gt=0)
+    """Without an answer of the Dagster UI for so long it counts as hanging; it takes half a minute to start."""
+    daemon_hang_s: float = Field(900, gt=0)
+    """The same for the heartbeats of Dagster's daemon."""
+    stop_s: float = Field(30, gt=0)
+    """Time that a child gets to end by itself before it is killed."""
+    memory_mb: float = Field(6000, ge=0)
+    """Resident memory at which a child is stopped and started again; runs and trials of Dagster's daemon are not part
+    of it. 0 = no limit."""
+    open_files: int = Field(900, ge=0)
+    """Open files, pipes and connections at which a child is started again; 0 = no limit."""
+    log_mb: float = Field(10, gt=0)
+    """Size at which a log is put aside; three old ones are kept."""
+
+
+class AlertSettings(Group):
+    """What is said to a person; the addresses of the channels are secrets, in the variable ALERT_URLS."""
+
+    min_severity: Literal["info", "warning", "critical"] = "warning"
+    """Less urgent alerts are stored, and not sent."""
+    repeat_hours: float = Field(6, gt=0)
+    """An alert that is not resolved is said again after so long."""
+    per_hour: int = Field(20, ge=1)
+    """Most alerts of one severity that are sent in an hour; more are stored only, and counted."""
+    timeout_s: float = Field(30, gt=0)
+    """A channel that is not back after so long counts as hanging; the others go on."""
+
+
 class LiveSettings(Group):
     enabled: bool = False
     """The operator's switch. Real money needs this AND the green light AND profile `live`."""
+    capital_steps_usd: tuple[float, ...] = (100.0, 1_000.0, 2_000.0, 3_000.0)
+    """Money that is traded with, step by step; the operator confirms each."""
+    step_days: float = Field(7, gt=0)
+    """Time for which a step has to have been profitable before the next one."""
     window_days: float = Field(2, gt=0)
     min_alpha: float = 0.0
     min_sharpe: float = 0.1
     max_drawdown_frac: Fraction = 0.15
+
+    @field_validator("capital_steps_usd")
+    @classmethod
+    def _steps_rise(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if not steps or steps[0] <= 0 or any(higher <= lower for lower, higher in pairwise(steps)):
+            raise ValueError("needs at least one amount above 0, each above the one before")
+        return steps
 
 
 class ReplaySettings(Group):
@@ -464,7 +600,11 @@ class Settings(BaseSettings):
     ensembles: EnsembleSettings = EnsembleSettings()
     arena: ArenaSettings = ArenaSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    trader: TraderSettings = TraderSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     live: LiveSettings = LiveSettings()
+    up: UpSettings = UpSettings()
+    alerts: AlertSettings = AlertSettings()
     run: RunSettings = RunSettings()
     replay: ReplaySettings = ReplaySettings()
 
@@ -495,6 +635,11 @@ class Settings(BaseSettings):
     @property
     def artifacts(self) -> Path:
         return self.warehouse / "artifacts"
+
+    @property
+    def desk(self) -> Path:
+        """Folder of the trader: its ledger, its bars, its switches."""
+        return self.warehouse / "desk"
 
     @property
     def is_simulated(self) -> bool:
@@ -571,7 +716,7 @@ def differences(settings: Settings) -> list[tuple[str, Any, Any]]:
 
 def _refuse_unknown_environment() -> None:
     """pydantic-settings ignores variables that it does not know; a typing error there must not pass."""
-    known = {f"{PREFIX}CONFIG"}
+    known = {f"{PREFIX}CONFIG", f"{PREFIX}ENV_FILE"}
     for name, field in Settings.model_fields.items():
         known.add(f"{PREFIX}{name}".upper())
         known |= {f"{PREFIX}{name}__{path}".upper() for path in _paths(field.annotation)}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +24,7 @@ from cappuccino.market.interval import Interval
 from cappuccino.market.simulated import SimulatedSource
 from tests.loopback import certificates
 from tests.loopback.handler import Fault, Handler
+from tests.loopback.trading_exchange import Faults, TradingVenue
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "LTC/USD")
 END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
@@ -76,11 +78,27 @@ class Exchange:
     """(price, size) of bids and asks of each symbol."""
     asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
     """Path, query and headers of every request."""
+    sent: list[tuple[str, str, Any]] = field(default_factory=list)
+    """Method, path and body of every request."""
+    at_alpaca: TradingVenue = field(default_factory=lambda: TradingVenue(fee_in_coin=True))
+    at_coinbase: TradingVenue = field(
+        default_factory=lambda: TradingVenue(False, maker_frac=Decimal("0.005"), taker_frac=Decimal("0.009"))
+    )
+    injected: Faults = field(default_factory=Faults)
+    """What happens to requests of a kind: `exchange.on("POST orders", fault)`."""
 
     def reset(self) -> None:
         """Behave again, and forget."""
         fresh = Exchange(self.alpaca_url, self.coinbase_host)
         self.__dict__.update(fresh.__dict__)
+
+    def on(self, kind: str, fault: Fault, times: int | None = 1) -> None:
+        """Let the next requests of a kind fail, see `Faults.on`."""
+        self.injected.on(kind, fault, times)
+
+    def sent_to(self, method: str, word: str) -> list[Any]:
+        """Return the bodies of the requests of that method whose path has that word."""
+        return [body for sent, path, body in self.sent if sent == method and word in path]
 
     def rows(self, symbols: tuple[str, ...], interval: Interval, start: datetime, end: datetime) -> list[Row]:
         """Return the edited bars of known symbols that opened from `start` up to and including `end`."""

@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from threading import Event
+from time import time
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from cappuccino.market.interval import Interval
+from tests.loopback import alpaca_trading, coinbase_trading
+from tests.loopback.trading_exchange import TradingVenue
 
 Fault = Callable[["Handler"], None]
 ALPACA, COINBASE = "/v1beta3/crypto/us", "/api/v3/brokerage/market"
@@ -34,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together; apart, delayed acknowledgements cost 40 ms a request
 
+    is_mute = False
+    """Answers go nowhere: a fault has the request carried out, and says something else."""
+
     def setup(self) -> None:
         super().setup()
         self.exchange: Any = self.server.exchange  # type: ignore[attr-defined]
@@ -41,21 +47,55 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the venue's time for the header Date."""
+        return super().date_time_string(time() + self._venue().ahead_s)
+
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))  # Coinbase's SDK sends a body with a GET
+        content = self.rfile.read(int(self.headers.get("Content-Length", "0")))  # Coinbase's SDK sends one with a GET
         url = urlsplit(self.path)
-        self.query = dict(parse_qsl(url.query))
+        self.url_path, self.query = url.path, dict(parse_qsl(url.query))
+        self.body: Any = json.loads(content) if content else None
         self.exchange.asked.append((url.path, self.query, dict(self.headers)))
-        if self.exchange.faults:
-            self.exchange.faults.popleft()(self)
-        elif url.path.startswith(ALPACA):
-            self._alpaca(url.path.removeprefix(ALPACA))
+        self.exchange.sent.append((self.command, url.path, self.body))
+        fault = self.exchange.faults.popleft() if self.exchange.faults else None
+        fault = fault or self.exchange.injected.next(self.command, url.path)
+        if fault:
+            fault(self)
         else:
-            self._coinbase(url.path.removeprefix(COINBASE))
+            self.answer()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def answer(self) -> None:
+        """Carry the request out, and say what came of it."""
+        path = self.url_path
+        if path.startswith(ALPACA):
+            self._alpaca(path.removeprefix(ALPACA))
+        elif path.startswith(COINBASE):
+            self._coinbase(path.removeprefix(COINBASE))
+        else:
+            venue = self._venue()
+            answer = alpaca_trading.answer if path.startswith(alpaca_trading.PREFIX) else coinbase_trading.answer
+            with venue.lock:
+                venue.tick()
+                status, said = answer(venue, self.command, path, self.query, self.body, self.headers)
+            self.send(status, said)
+
+    def _venue(self) -> TradingVenue:
+        is_alpaca = self.url_path.startswith((alpaca_trading.PREFIX, ALPACA))
+        venue: TradingVenue = self.exchange.at_alpaca if is_alpaca else self.exchange.at_coinbase
+        return venue
 
     def send(
         self, status: int, body: str, headers: Mapping[str, str] | None = None, kind: str = "application/json"
     ) -> None:
+        if self.is_mute:
+            return
         content = body.encode()
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}.items():
@@ -76,7 +116,11 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/bars":
             self._bars(symbols)
         elif path == "/latest/bars":
-            self._json({"bars": {symbol: {"c": 1.0} for symbol in symbols if symbol in self.exchange.symbols}})
+            now = alpaca_trading.time_text(self._venue().now())
+            bars = {symbol: {"t": now, "c": 1.0} for symbol in symbols if symbol in self.exchange.symbols}
+            self._json({"bars": bars})
+        elif path == "/latest/quotes":
+            self._json({"quotes": alpaca_trading.quotes(self._venue(), symbols)})
         else:
             self._json({"orderbooks": {symbol: self._orderbook(symbol) for symbol in self._with_book(symbols)}})
 
@@ -180,6 +224,18 @@ def late(seconds: float) -> Fault:
         handler.send(200, "{}")
 
     return answer
+
+
+def after_acceptance(fault: Fault) -> Fault:
+    """Return the fault of a venue that carries the request out first."""
+
+    def run(handler: Handler) -> None:
+        handler.is_mute = True
+        handler.answer()
+        handler.is_mute = False
+        fault(handler)
+
+    return run
 
 
 def cut(handler: Handler) -> None:

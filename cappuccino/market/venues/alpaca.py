@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
-import requests
 
-from cappuccino.clock import Clock
+from cappuccino.clock import Clock, require_utc
 from cappuccino.errors import SourceError
 from cappuccino.market.interval import Interval
+from cappuccino.market.quotes import Quote
 from cappuccino.market.ranges import Ask, pieces
+from cappuccino.market.venues.alpaca_client import tame
 from cappuccino.market.venues.books import Level, level_frame
 from cappuccino.market.venues.calls import Caller
+from cappuccino.market.venues.failures import response_of
 from cappuccino.market.venues.rows import raw_frame
-from cappuccino.market.venues.transport import pace
 from cappuccino.market.venues.venue import VenueSource, about, last_second
 from cappuccino.settings import AlpacaSettings
 
@@ -54,6 +55,46 @@ class AlpacaSource(VenueSource):
         self._settings = settings
         self._known: set[str] = set()
 
+    def quotes(self, symbols: tuple[str, ...]) -> Mapping[str, Quote]:
+        """Return the best prices of now; a symbol without any is missing.
+
+        Where the venue has no endpoint for quotes they come from its order books, and else from its newest minute bars,
+        whose close is both bid and ask. Raises SourceError when it fails or talks nonsense.
+        """
+        names = sorted(set(symbols))
+        if not names:
+            return {}
+        for request in (self._request_quotes, self._request_tops, self._request_closes):
+            found = self._caller.call(
+                "quotes", partial(_unless_absent, request, names), f"quotes of {', '.join(names)}"
+            )
+            if found is not None:
+                return found
+        raise SourceError(f"{self.name} has neither quotes nor books nor newest bars; check alpaca.data_url")
+
+    def _request_quotes(self, names: list[str]) -> dict[str, Quote]:
+        from alpaca.data.requests import CryptoLatestQuoteRequest
+
+        request = CryptoLatestQuoteRequest(symbol_or_symbols=names)
+        found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_quote(request))
+        return {symbol: _quote(symbol, quote) for symbol in names if (quote := found.get(symbol))}
+
+    def _request_tops(self, names: list[str]) -> dict[str, Quote]:
+        from alpaca.data.requests import CryptoLatestOrderbookRequest
+
+        request = CryptoLatestOrderbookRequest(symbol_or_symbols=names)
+        found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_orderbook(request))
+        books = {symbol: book for symbol in names if (book := found.get(symbol))}
+        return {symbol: _top(symbol, book) for symbol, book in books.items() if book["b"] and book["a"]}
+
+    def _request_closes(self, names: list[str]) -> dict[str, Quote]:
+        from alpaca.data.requests import CryptoLatestBarRequest
+
+        request = CryptoLatestBarRequest(symbol_or_symbols=names)
+        found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_bar(request))
+        bars = {symbol: bar for symbol in names if (bar := found.get(symbol))}
+        return {symbol: _close(symbol, bar, self.clock.now()) for symbol, bar in bars.items()}
+
     @property
     def granularities(self) -> dict[Interval, str]:
         return GRANULARITIES
@@ -67,21 +108,11 @@ class AlpacaSource(VenueSource):
 
     @cached_property
     def _client(self) -> CryptoHistoricalDataClient:
-        """The SDK's client, with time-outs, and without its own repetitions: ours see every failure.
-
-        Raises SourceError when the SDK has no place any more to set either; only private names offer one.
-        """
+        """The SDK's client, see `tame`."""
         from alpaca.data.historical.crypto import CryptoHistoricalDataClient
 
         client = CryptoHistoricalDataClient(raw_data=True, url_override=self._settings.data_url)
-        session, retries = getattr(client, "_session", None), getattr(client, "_retry", None)
-        if not isinstance(session, requests.Session) or not isinstance(retries, int):
-            raise SourceError(
-                "this version of alpaca-py keeps its session or its retries elsewhere, so that time-outs cannot be "
-                "set; install one that pyproject.toml names: pip install 'alpaca-py>=0.44,<0.50'"
-            )
-        client._retry = 0
-        pace(session, self._settings, self._caller.before_request)
+        tame(client, self._settings, self._caller.before_request)
         return client
 
     def _asks(self, names: tuple[str, ...], interval: Interval, start: datetime, stop: datetime) -> Iterator[Ask]:
@@ -140,6 +171,40 @@ class AlpacaSource(VenueSource):
         request = CryptoLatestBarRequest(symbol_or_symbols=names)
         found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_bar(request))
         return {symbol for symbol, bar in found.items() if bar}
+
+
+def _unless_absent(request: Callable[[list[str]], dict[str, Quote]], names: list[str]) -> dict[str, Quote] | None:
+    """Return what `request` returns; None when the venue has no such endpoint."""
+    from alpaca.common.exceptions import APIError
+
+    try:
+        return request(names)
+    except APIError as error:
+        response = response_of(error)
+        if response is not None and response.status_code == 404:
+            return None
+        raise
+
+
+def _quote(symbol: str, quote: dict[str, Any]) -> Quote:
+    sizes = (float(quote.get(key) or 0.0) for key in ("bs", "as"))
+    return Quote(symbol, float(quote["bp"]), float(quote["ap"]), _moment(quote["t"]), *sizes)
+
+
+def _top(symbol: str, book: dict[str, Any]) -> Quote:
+    bids, asks = ([(float(level["p"]), float(level["s"])) for level in book[side]] for side in ("b", "a"))
+    (bid, bid_units), (ask, ask_units) = max(bids), min(asks)
+    return Quote(symbol, bid, ask, _moment(book["t"]), bid_units, ask_units)
+
+
+def _close(symbol: str, bar: dict[str, Any], now: datetime) -> Quote:
+    """Return the newest price of a minute, which may not be over yet."""
+    return Quote(symbol, float(bar["c"]), float(bar["c"]), min(_moment(bar["t"]) + timedelta(minutes=1), now))
+
+
+def _moment(text: str) -> datetime:
+    """Return a time of the venue; raises ValueError for none, and for one that does not say its zone."""
+    return require_utc(datetime.fromisoformat(text))
 
 
 def _frame(answer: dict[str, list[dict[str, Any]]]) -> pl.DataFrame:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
 
-from cappuccino.clock import Clock
+from cappuccino.clock import Clock, require_utc
 from cappuccino.market.interval import Interval
+from cappuccino.market.quotes import Quote
 from cappuccino.market.ranges import Ask, pieces
 from cappuccino.market.source import TIME
 from cappuccino.market.venues.books import BEST_LEVELS, Level, Side, level_frame
@@ -50,6 +51,26 @@ class CoinbaseSource(VenueSource):
         """Return the spot pairs that Coinbase lists, sorted; raises SourceError when it cannot be asked."""
         return self._caller.call("symbols", self._request_symbols, "list of products")
 
+    def quotes(self, symbols: tuple[str, ...]) -> Mapping[str, Quote]:
+        """Return the best prices of now, one question a symbol; a symbol without both sides is missing.
+
+        Raises SourceError when Coinbase fails, talks nonsense, or has never heard of a symbol.
+        """
+        found = {
+            name: self._caller.call("quotes", partial(self._request_quote, name), f"quote of {name}")
+            for name in sorted(set(symbols))
+        }
+        return {name: quote for name, quote in found.items() if quote}
+
+    def _request_quote(self, name: str) -> Quote | None:
+        book = self._book(name, 1)
+        bids, asks = ([(float(at.price), float(at.size)) for at in side] for side in (book.bids, book.asks))
+        if not bids or not asks:
+            return None
+        (bid, bid_units), (ask, ask_units) = max(bids), min(asks)
+        at = require_utc(datetime.fromisoformat(book["time"])) if book["time"] else self.clock.now()
+        return Quote(name, bid, ask, at, bid_units, ask_units)
+
     @cached_property
     def _client(self) -> Any:
         """The SDK's client. It is given no keys in so many words: else it takes those that lie in the environment."""
@@ -59,7 +80,7 @@ class CoinbaseSource(VenueSource):
         logging.getLogger("coinbase.RESTClient").setLevel(logging.CRITICAL)
         timeout_s = (self._settings.connect_timeout_s, self._settings.read_timeout_s)
         client = RESTClient(api_key=None, api_secret=None, base_url=self._settings.base_url, timeout=timeout_s)
-        pace(client.session, self._settings, self._caller.before_request)
+        pace(client.session, self._settings, self._caller.before_request, self._settings.ca_bundle)
         return client
 
     def _asks(self, names: tuple[str, ...], interval: Interval, start: datetime, stop: datetime) -> Iterator[Ask]:
@@ -94,11 +115,15 @@ class CoinbaseSource(VenueSource):
         return self._caller.call("books", lambda: self._request_book(name), f"order book of {name}")
 
     def _request_book(self, name: str) -> pl.DataFrame:
-        book = self._client.get_public_product_book(_product(name), limit=BEST_LEVELS).pricebook
-        if book.product_id != _product(name):
-            raise ValueError(f"asked for the book of {_product(name)}, came that of {book.product_id}")
+        book = self._book(name, BEST_LEVELS)
         sides: tuple[tuple[Side, list[Any]], ...] = (("bid", book.bids), ("ask", book.asks))
         return level_frame(Level(name, side, level.price, level.size) for side, levels in sides for level in levels)
+
+    def _book(self, name: str, levels: int) -> Any:
+        book = self._client.get_public_product_book(_product(name), limit=levels).pricebook
+        if book.product_id != _product(name):
+            raise ValueError(f"asked for the book of {_product(name)}, came that of {book.product_id}")
+        return book
 
     def _request_symbols(self) -> tuple[str, ...]:
         response = self._client.get_public_products(product_type="SPOT", get_all_products=True)

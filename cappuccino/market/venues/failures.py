@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import requests
 from polars.exceptions import PolarsError
 from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ReadTimeoutError
 
 Outcome = Literal[
     "ok",
@@ -47,6 +47,7 @@ class Failure:
     message: str
     retry_after_s: float = 0.0
     """How long the venue wants to be left alone; 0 when it does not say."""
+    cause: Exception | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_ours(self) -> bool:
@@ -56,11 +57,17 @@ class Failure:
 
 def failure_of(error: Exception) -> Failure | None:
     """Return what `error` says about the call; None when it says nothing about a call at all."""
-    response = getattr(error, "response", None)  # of requests.HTTPError, and of Alpaca's APIError
-    if isinstance(response, requests.Response):
-        return _of_response(response)
+    response = response_of(error)
+    if response is not None:
+        return _of_response(response, error)
     outcome = _outcome(error)
-    return Failure(outcome, _one_line(f"{type(error).__name__}: {error}")) if outcome else None
+    return Failure(outcome, _one_line(f"{type(error).__name__}: {error}"), cause=error) if outcome else None
+
+
+def response_of(error: Exception | None) -> requests.Response | None:
+    """Return the answer that an error is about; None without one."""
+    response = getattr(error, "response", None)  # of requests.HTTPError, and of Alpaca's APIError
+    return response if isinstance(response, requests.Response) else None
 
 
 def _outcome(error: Exception) -> Outcome | None:
@@ -76,6 +83,16 @@ def _outcome(error: Exception) -> Outcome | None:
     return "broken_answer" if isinstance(error, _BROKEN_CONTENT) else None
 
 
+def never_left(error: Exception | None) -> bool:
+    """True when a request certainly did not reach anybody: no connection, or none that was trusted."""
+    if error is None:
+        return False
+    if isinstance(error, (requests.ConnectTimeout, *_WRONG_ADDRESS)) or _is_untrusted(error):
+        return True
+    cause = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
+
+
 def _is_untrusted(error: Exception) -> bool:
     return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 
@@ -89,9 +106,9 @@ def _is_read_timeout(cause: object) -> bool:
     return isinstance(cause, ReadTimeoutError)
 
 
-def _of_response(response: requests.Response) -> Failure:
+def _of_response(response: requests.Response, error: Exception) -> Failure:
     message = _one_line(f"HTTP {response.status_code} {response.reason or ''}: {response.text}")
-    return Failure(_outcome_of_status(response.status_code), message, retry_after_s(response))
+    return Failure(_outcome_of_status(response.status_code), message, retry_after_s(response), error)
 
 
 def _outcome_of_status(status: int) -> Outcome:

@@ -1,0 +1,1 @@
+"""Where orders go: `simulated`, Alpaca paper and Coinbase Advanced behind one protocol, `broker.Broker`."""

@@ -1,0 +1,34 @@
+"""What a symbol can be bought and sold for now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The best prices of a book, as a venue told them; nothing is checked yet."""
+
+    symbol: str
+    bid_usd: float
+    ask_usd: float
+    at: datetime
+    """When the venue says that it was so; our own clock where it does not say."""
+    bid_units: float = 0.0
+    """Wanted at the best bid; 0 where the venue does not say."""
+    ask_units: float = 0.0
+
+    @property
+    def mid_usd(self) -> float:
+        return (self.bid_usd + self.ask_usd) / 2.0
+
+
+class QuoteSource(Protocol):
+    """Where quotes come from."""
+
+    def quotes(self, symbols: tuple[str, ...]) -> Mapping[str, Quote]:
+        """Return the quotes of now; a symbol without one is missing. Raises SourceError when nobody answers."""
+        ...
