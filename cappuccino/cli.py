@@ -26,6 +26,22 @@ COMMANDS = {
     "materialize": ("dagster_project.commands.materialize:materialize", "Materialise single assets."),
     "assets": ("dagster_project.commands.materialize:assets", "List the assets."),
     "ui": ("dagster_project.commands.ui:ui", "Open the Dagster UI on this warehouse."),
+    "trade": (
+        "cappuccino.commands.trade:trade",
+        "Trade on paper, and with real money past every gate: one look a minute, a decision on each closed bar.",
+    ),
+    "up": (
+        "dagster_project.commands.up:up",
+        "Run Dagster and the trader, and start again what dies or hangs.",
+    ),
+    "kill": (
+        "cappuccino.commands.switches:kill",
+        "Stop trading: cancel open orders and send none that adds risk, until `cappuccino resume`.",
+    ),
+    "resume": (
+        "cappuccino.commands.switches:resume",
+        "Clear the kill switch and every stop that lasts until a person looks, and say what still stops trading.",
+    ),
     "sql": ("cappuccino.commands.query:sql", "Ask the warehouse in SQL."),
     "stages": ("cappuccino.commands.models:stages", "Show where every model stands."),
     "production": (
@@ -39,6 +55,10 @@ COMMANDS = {
     "promote": ("cappuccino.commands.models:promote", "Move a model one stage up."),
     "demote": ("cappuccino.commands.models:demote", "Move a model one stage down."),
     "retire": ("cappuccino.commands.models:retire", "Take a model out for good."),
+    "live": (
+        "cappuccino.commands.live:live",
+        "Show and pass the gates before real money: green light, account, capital steps.",
+    ),
     "audit": (
         "cappuccino.commands.audit:audit",
         "Check that a model does not look ahead, and that its scales, folds and fills are sound.",

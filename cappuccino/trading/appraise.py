@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from cappuccino.market.interval import Interval
-from cappuccino.market.panel import FloatArray
+from cappuccino.market.panel import BarPanel, FloatArray
 from cappuccino.market.sync import load_panel
 from cappuccino.portfolio.measures import Activity, Measures, measure
 from cappuccino.risk.rules import Rules
@@ -47,6 +47,7 @@ def appraise_production(warehouse: Warehouse, settings: Settings, now: datetime)
     if len(panel) - start - 1 < MIN_BARS:
         return 0
     benchmark = benchmark_returns(panel, start, len(panel))
+    own = (_on_closes(own[0], panel, start, own[2]), *own[1:])
     span = (account["opened_at_utc"], account["traded_until_utc"])
     key = (account["study"], account["trial"])
     rows = [
@@ -78,6 +79,19 @@ def own_measures(
         slippage_usd=float(bars["slippage_usd"].to_numpy().sum()),
     )
     return measure(values[1:] / values[:-1] - 1.0, benchmark, interval, activity)
+
+
+def _on_closes(bars: pl.DataFrame, panel: BarPanel, start: int, cash_usd: float) -> pl.DataFrame:
+    """Return a row for each close of `panel` after row `start`: a bar that the trader slept through changed nothing."""
+    closes = (
+        pl.Series("closed_at_utc", panel.closed_at[start + 1 :]).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    )
+    aligned = pl.DataFrame([closes]).join(bars, on="closed_at_utc", how="left", maintain_order="left")
+    return aligned.with_columns(
+        pl.col("value_usd").forward_fill().fill_null(cash_usd),
+        pl.col("exposure_frac").forward_fill().fill_null(0.0),
+        pl.col("turnover_usd", "fee_usd", "slippage_usd").fill_null(0.0),
+    )
 
 
 def _own_record(reader: Reader, account: dict[str, object]) -> tuple[pl.DataFrame, pl.DataFrame, float]:

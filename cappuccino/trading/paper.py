@@ -63,7 +63,7 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
     with warehouse.read() as reader:
         accounts = open_paper_accounts(reader, settings.sandbox.cash_usd)
         agents = {a.model: load_candidate(settings.artifacts, a.model) for a in accounts}
-        panels = _panels(reader, accounts, agents, now)
+        panels = _panels(reader, accounts, agents, rules, now)
     caught_up = (catch_up(a, agents[a.model], panels[agents[a.model].market], rules) for a in accounts)
     traded = [done for done in caught_up if done is not None]
     with warehouse.write() as writer:
@@ -76,7 +76,10 @@ def trade_paper(warehouse: Warehouse, settings: Settings, now: datetime) -> list
 
 
 def open_paper_accounts(reader: Reader, cash_usd: float) -> list[PaperAccount]:
-    """Return the account of every model in sandbox or production; a new one opens when the model comes to the desk."""
+    """Return the account of every model in sandbox or production; a new one opens when the model comes to the desk.
+
+    Whoever the trader keeps the account of is left out.
+    """
     rows = reader.query(
         """
         with arrived as (
@@ -97,6 +100,9 @@ def open_paper_accounts(reader: Reader, cash_usd: float) -> list[PaperAccount]:
             and desk.accounts.trial = arrived.trial
             and desk.accounts.opened_at_utc >= arrived_at_utc
         where stage in ('sandbox', 'production')
+            and (arrived.study, arrived.trial) not in (
+                select (study, trial) from desk.accounts where kept_by = 'trader'
+            )
         order by arrived.study, arrived.trial
         """
     )
@@ -157,13 +163,14 @@ def first_decision(panel: BarPanel, moment: datetime) -> int:
 
 
 def _panels(
-    reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Candidate], now: datetime
+    reader: Reader, accounts: list[PaperAccount], agents: Mapping[ModelId, Candidate], rules: Rules, now: datetime
 ) -> Mapping[Market, BarPanel]:
     """Return one panel for each market that the agents trade, with all that its oldest account has ever needed."""
     starts: dict[Market, datetime] = {}
     for account in accounts:
         agent = agents[account.model]
-        start = account.opened_at - agent.history_bars * agent.interval.duration
+        n_before = max(agent.history_bars, rules.history_bars(agent.interval))
+        start = account.opened_at - n_before * agent.interval.duration
         starts[agent.market] = min(start, starts.get(agent.market, start))
     return {market: market.panel(reader, now, start) for market, start in starts.items()}
 
@@ -193,6 +200,7 @@ def _account_row(account: PaperAccount) -> pl.DataFrame:
         "traded_until_utc": account.traded_until,
         "cash_usd": account.cash_usd,
         "state": json.dumps(account.state.to_rows()[0]),
+        "kept_by": "desk",
     }
     return pl.DataFrame([row], schema_overrides={"opened_at_utc": TIME, "traded_until_utc": TIME})
 

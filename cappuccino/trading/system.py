@@ -167,7 +167,8 @@ def _on_bars(account: SystemAccount, stint: Stint, desk: Desk, now: datetime) ->
     if stint.start + stint.interval.duration > stop:
         return None
     trader = desk.trader(stint.model) if stint.model else _Seller(Market(stint.interval, account.symbols, NO_INPUTS))
-    panel = desk.bars(trader.market, stint.start - trader.history_bars * stint.interval.duration, stop)
+    n_before = max(trader.history_bars, desk.rules.history_bars(stint.interval))
+    panel = desk.bars(trader.market, stint.start - n_before * stint.interval.duration, stop)
     start = first_decision(panel, stint.start)
     if start + 2 > len(panel):
         return None

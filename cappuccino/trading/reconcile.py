@@ -1,0 +1,119 @@
+"""Our book beside what the venue says. Pure: (ours, theirs) -> what to take over, and what is wrong.
+
+- A difference as small as fees round to is taken over in silence.
+- More money than ours is somebody else's; more coins than ours are too, but only at an account's opening.
+- Everything else stops purchases until a person has looked. Sales go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from cappuccino.brokers.broker import Holdings
+from cappuccino.settings import TraderSettings
+from cappuccino.trading.desk_account import CASH, DeskAccount
+
+_NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One symbol, or money, of which book and venue say different things."""
+
+    symbol: str
+    ours: float
+    theirs: float
+    """Less what is not ours."""
+    usd: float
+    """What the difference is worth, unsigned."""
+    is_small: bool
+    """As fees round to."""
+
+    def __str__(self) -> str:
+        return f"{self.symbol}: our book has {self.ours:.10g}, the venue {self.theirs:.10g} ({self.usd:,.2f} USD apart)"
+
+
+def differences(
+    account: DeskAccount, holdings: Holdings, prices_usd: Mapping[str, float], settings: TraderSettings
+) -> tuple[Difference, ...]:
+    """Return where the account's book and the venue differ at all, coins first."""
+    found = []
+    for symbol in account.symbols:
+        ours = account.units_of(symbol)
+        theirs = float(holdings.units.get(symbol, _NOTHING) - account.foreign.get(symbol, _NOTHING))
+        found.append(_difference(symbol, ours, theirs, prices_usd[symbol], settings))
+    cash = float(holdings.cash_usd - account.foreign.get(CASH, _NOTHING))
+    found.append(_difference(CASH, float(account.state.cash_usd[0]), cash, 1.0, settings))
+    return tuple(one for one in found if one.ours != one.theirs)
+
+
+def mismatch(found: tuple[Difference, ...]) -> str:
+    """Return what is wrong, in words; empty when nothing is. More money than ours is no mismatch."""
+    wrong = [one for one in found if not one.is_small and not (one.symbol == CASH and one.theirs > one.ours)]
+    return "; ".join(str(one) for one in wrong)
+
+
+def taken_over(
+    account: DeskAccount, found: tuple[Difference, ...], prices_usd: Mapping[str, float], *, all_of_them: bool = False
+) -> DeskAccount:
+    """Return the account with the venue's figures where the difference is small, or everywhere.
+
+    Additional coins enter at their present price. More money than ours stays somebody else's, unless all is taken over.
+    """
+    state, foreign = account.state.copy(), dict(account.foreign)
+    for one in found:
+        if not (one.is_small or all_of_them):
+            if one.symbol == CASH and one.theirs > one.ours:
+                foreign[CASH] = foreign.get(CASH, _NOTHING) + Decimal(str(one.theirs - one.ours))
+            continue
+        if one.symbol == CASH:
+            state.cash_usd[0] = max(one.theirs, 0.0)
+            continue
+        a = account.symbols.index(one.symbol)
+        units = max(one.theirs, 0.0)
+        if units > one.ours and all_of_them:
+            entry_usd, price_usd = float(state.average_entry_usd[0, a]), prices_usd[one.symbol]
+            state.average_entry_usd[0, a] = (entry_usd * one.ours + price_usd * (units - one.ours)) / units
+            state.peak_price_usd[0, a] = max(float(state.peak_price_usd[0, a]), price_usd)
+        state.units[0, a] = units
+        if units == 0.0:
+            state.average_entry_usd[0, a] = state.peak_price_usd[0, a] = 0.0
+    exposed = bool((state.units > 0).any())
+    value = float(state.cash_usd[0]) + sum(
+        float(state.units[0, a]) * prices_usd[symbol] for a, symbol in enumerate(account.symbols)
+    )
+    began = exposed and not bool(state.in_cycle[0])
+    if began:
+        state.cycle_base_usd[0] = state.cycle_peak_usd[0] = value
+    if not exposed:
+        state.cycle_base_usd[0] = state.cycle_peak_usd[0] = 0.0
+        state.took_profit[0] = False
+    state.in_cycle[0] = exposed
+    return replace(account, state=state, foreign=foreign)
+
+
+def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_usd: float) -> DeskAccount:
+    """Return the account without positions that are worth less than `least_usd`, too little to be sold.
+
+    They stay at the venue as somebody else's: what rounding leaves of a position does not keep it open for ever.
+    """
+    dust = {
+        symbol: units
+        for symbol in account.symbols
+        if (units := account.units_of(symbol)) > 0.0 and units * prices_usd[symbol] < least_usd
+    }
+    if not dust:
+        return account
+    foreign = dict(account.foreign)
+    for symbol, units in dust.items():
+        foreign[symbol] = foreign.get(symbol, _NOTHING) + Decimal(str(units))
+    gone = tuple(Difference(symbol, units, 0.0, 0.0, True) for symbol, units in dust.items())
+    return replace(taken_over(account, gone, prices_usd), foreign=foreign)
+
+
+def _difference(symbol: str, ours: float, theirs: float, price_usd: float, settings: TraderSettings) -> Difference:
+    usd = abs(theirs - ours) * price_usd
+    allowed = max(settings.mismatch_usd, settings.mismatch_frac * max(ours, theirs) * price_usd)
+    return Difference(symbol, ours, theirs, usd, usd <= allowed)

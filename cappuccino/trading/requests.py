@@ -1,0 +1,89 @@
+"""What people ask of a trader that runs: files in its folder, done at its next poll.
+
+adopt    take the venue's figures into our book
+resume   begin anew what waits for a person: the drawdown breaker, a mismatch
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+from cappuccino.errors import BrokerError
+from cappuccino.risk.limits import reset_breaker
+from cappuccino.trading.floor import Floor, event
+from cappuccino.trading.reconcile import differences, taken_over
+from cappuccino.trading.switches import write_whole
+
+FOLDER = "requests"
+
+
+class Request(StrEnum):
+    ADOPT = "adopt"
+    RESUME = "resume"
+
+
+def ask(folder: Path, request: Request) -> Path:
+    """Leave a request for the trader; it takes the file away when it has done it."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    file = folder / FOLDER / request.value
+    write_whole(file, "")
+    return file
+
+
+def wait_until_done(file: Path, timeout_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Return whether the trader has done a request within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while file.exists() and time.monotonic() < deadline:
+        sleep(0.2)
+    return not file.exists()
+
+
+def is_asked(folder: Path) -> bool:
+    """Return whether a request waits."""
+    return any((folder / FOLDER / request.value).exists() for request in Request)
+
+
+def obey(floor: Floor) -> list[str]:
+    """Do what was asked for; return what was done, in words."""
+    done = []
+    for request, act in ((Request.ADOPT, adopt), (Request.RESUME, resume)):
+        file = floor.settings.desk / FOLDER / request.value
+        if file.exists():
+            done += act(floor)
+            file.unlink(missing_ok=True)
+    return done
+
+
+def adopt(floor: Floor) -> list[str]:
+    """Take what the venues say into our book; return each difference in words."""
+    lines = []
+    mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
+    for account in list(floor.accounts.values()):
+        if account.is_virtual or account.broker not in floor.venues or not set(account.symbols) <= set(mids):
+            continue
+        try:
+            found = differences(account, floor.broker(account).holdings(), mids, floor.settings.trader)
+        except BrokerError as error:
+            lines.append(f"{account.key}: {error}")
+            continue
+        floor.store(replace(taken_over(account, found, mids, all_of_them=True), trouble=""))
+        lines += [f"{account.key}: {one}, the venue's figure counts now" for one in found]
+    return lines
+
+
+def resume(floor: Floor) -> list[str]:
+    """Let accounts buy again whose drawdown breaker has fired."""
+    lines = []
+    for account in list(floor.accounts.values()):
+        if bool(account.state.is_broken.any()):
+            lines.append(f"{account.key}: the drawdown breaker is reset; the highest value counts from now on")
+        after = replace(account, state=reset_breaker(account.state))
+        with floor.ledger.write() as entry:
+            now = floor.clock.now()
+            event(entry, now, account.key, "resumed", "", "by a person")
+        floor.store(after)
+    return lines

@@ -1,0 +1,186 @@
+"""Who trades on the floor: accounts are opened, handed over and closed as the stages of the models change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cappuccino.arena.candidate import Candidate
+from cappuccino.brokers.broker import Holdings
+from cappuccino.errors import BrokerError, CappuccinoError
+from cappuccino.portfolio.account import open_accounts
+from cappuccino.registry.identity import ModelId
+from cappuccino.trading.desk_account import DeskAccount
+from cappuccino.trading.floor import Floor, Venue
+from cappuccino.trading.roster import Place, Roster
+from cappuccino.trading.venue_account import handed_over, open_venue_account, with_capital
+
+TAKE_OVER_WITHIN = timedelta(days=2)
+"""An account that the warehouse has traded until then goes on; an older one begins anew."""
+
+ReadRoster = Callable[[], Roster]
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """Whether real money may be traded, by whom, and with how much."""
+
+    model: ModelId | None
+    capital_usd: float
+    reasons: tuple[str, ...] = ()
+    """Why not; empty when it may."""
+
+
+Permit = Callable[[str, datetime], Permitted]
+"""(the venue's account, now) -> whether its money may be traded."""
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """Who may trade at a venue."""
+
+    place: Place
+    capital_usd: float | None
+    """At most so much; None: all that is there."""
+
+
+class Staff:
+    """Brings the floor's accounts in line with the stages; while these cannot be read, the same go on."""
+
+    def __init__(self, floor: Floor, read_roster: ReadRoster | None, permit: Permit) -> None:
+        """Without `read_roster` the accounts stay as they are: in an emergency nobody is asked."""
+        self._floor, self._read_roster, self._permit = floor, read_roster, permit
+        self._roster: Roster | None = None
+        self._holders: dict[str, _Holder | None] = {}
+
+    def update(self, now: datetime) -> None:
+        """Open, hand over and close accounts; never raises for the warehouse or a venue."""
+        if self._read_roster is None:
+            return
+        try:
+            self._roster = self._read_roster()
+            self._floor.voice.over("warehouse")
+        except CappuccinoError as error:
+            self._floor.voice.warn("warehouse", f"who trades cannot be read, the same go on: {error}")
+        roster = self._roster
+        if roster is None:
+            return
+        at_desk = {place.model: place for place in roster.places}
+        self._floor.models.keep(set(at_desk))
+        for account in list(self._floor.accounts.values()):
+            if account.is_virtual:
+                self._update_virtual(account, at_desk.get(account.model), now)
+        for place in roster.places:
+            if place.stage != "live" and str(place.model) not in self._floor.accounts:
+                self._open_virtual(place, roster, now)
+        for venue in self._floor.venues.values():
+            self._update_venue(venue, roster, now)
+        self._say_failures()
+
+    def is_left(self, account: DeskAccount) -> bool:
+        """Return whether a venue's account has nobody who may trade on it: it is to be sold."""
+        if account.is_virtual or account.key not in self._holders:
+            return False
+        holder = self._holders[account.key]
+        return holder is None or holder.place.model != account.model
+
+    # Virtual accounts
+
+    def _update_virtual(self, account: DeskAccount, place: Place | None, now: datetime) -> None:
+        if place is None or place.stage == "live":
+            self._floor.store(replace(account, closed_at=now))
+        elif place.stage != account.stage:
+            self._floor.store(replace(account, stage=place.stage))
+
+    def _open_virtual(self, place: Place, roster: Roster, now: datetime) -> None:
+        """Open the account of a model that has come, or go on with that of the warehouse."""
+        candidate = self._floor.models.get(place.model)
+        if candidate is None:
+            return
+        cash_usd = self._floor.settings.sandbox.cash_usd
+        fresh = DeskAccount(
+            key=str(place.model),
+            broker="simulated",
+            stage=place.stage,
+            model=place.model,
+            symbols=candidate.symbols,
+            interval=candidate.interval,
+            # Of a model that came while no trader ran, the account begins when one does.
+            opened_at=place.since if now - place.since <= candidate.interval.duration else now,
+            cash_usd=cash_usd,
+            state=open_accounts(1, len(candidate.symbols), cash_usd),
+        )
+        self._floor.store(self._continued(fresh, roster, now) or fresh)
+
+    def _continued(self, fresh: DeskAccount, roster: Roster, now: datetime) -> DeskAccount | None:
+        """Return the account as the warehouse has traded it so far; None where it has not, or long ago."""
+        paper = next((one for one in roster.paper if one.model == fresh.model), None)
+        closes = roster.opening_closes.get(fresh.model)
+        if paper is None or paper.state is None or closes is None or now - paper.traded_until > TAKE_OVER_WITHIN:
+            return None
+        return replace(
+            fresh,
+            opened_at=paper.opened_at,
+            cash_usd=paper.cash_usd,
+            state=paper.state,
+            # It has traded through that bar, and not decided on its close.
+            decided_at=paper.traded_until - fresh.interval.duration,
+            marked_at=paper.traded_until,
+            opening_closes=closes,
+        )
+
+    # Accounts at venues
+
+    def _update_venue(self, venue: Venue, roster: Roster, now: datetime) -> None:
+        """Open the venue's account, or hand it to whoever has the stage now."""
+        name = venue.broker.name
+        holder = self._holders[name] = self._holder(venue, roster, now)
+        account = self._floor.accounts.get(name)
+        candidate = self._floor.models.get(holder.place.model) if holder else None
+        if holder is None or candidate is None:
+            return
+        if account is None:
+            self._ask(venue, lambda held: self._open(venue, candidate, held, holder.capital_usd, now))
+        elif account.model != candidate.manifest.model:
+            successor = handed_over(account, candidate, venue.stage)
+            if successor is not None and not self._floor.dealer(account).has_open(account):
+                self._floor.store(successor)
+        elif holder.capital_usd is not None and holder.capital_usd > account.cash_usd:
+            step_usd = holder.capital_usd
+            self._ask(venue, lambda held: self._floor.store(with_capital(account, step_usd, held)))
+
+    def _open(
+        self, venue: Venue, candidate: Candidate, held: Holdings, capital_usd: float | None, now: datetime
+    ) -> None:
+        self._floor.store(open_venue_account(venue.broker.name, venue.stage, candidate, held, capital_usd, now))
+
+    def _ask(self, venue: Venue, use: Callable[[Holdings], None]) -> None:
+        try:
+            held = venue.broker.holdings()
+        except BrokerError as error:
+            self._floor.voice.warn(f"{venue.broker.name}.answers", f"{venue.broker.name}: {error}")
+            return
+        use(held)
+
+    def _holder(self, venue: Venue, roster: Roster, now: datetime) -> _Holder | None:
+        """Return who may trade at the venue; None for nobody."""
+        place = next((place for place in roster.places if place.stage == venue.stage), None)
+        if not venue.broker.is_real_money:
+            return _Holder(place, None) if place else None
+        voice, name = self._floor.voice, venue.broker.name
+        try:
+            permitted = self._permit(venue.broker.account_id(), now)
+        except CappuccinoError as error:  # whoever was permitted goes on
+            voice.warn("live.permission", f"whether real money may be traded cannot be read: {error}")
+            return self._holders.get(name)
+        voice.over("live.permission")
+        if permitted.reasons or place is None or permitted.model != place.model:
+            voice.info("live.closed", "no real money is traded. " + "; ".join(permitted.reasons))
+            return None
+        voice.over("live.closed")
+        return _Holder(place, permitted.capital_usd)
+
+    def _say_failures(self) -> None:
+        for model, why in self._floor.models.failures.items():
+            self._floor.voice.critical(f"model.{model}", f"{model} cannot be loaded and does not decide: {why}")

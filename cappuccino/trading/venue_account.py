@@ -1,0 +1,117 @@
+"""The account at a venue: opened on what is there, handed from model to model, compared with the venue each time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+import torch
+
+from cappuccino.arena.candidate import Candidate
+from cappuccino.brokers.broker import Holdings
+from cappuccino.portfolio.account import Accounts, open_accounts
+from cappuccino.settings import TraderSettings
+from cappuccino.trading.desk_account import CASH, DeskAccount
+from cappuccino.trading.reconcile import differences, mismatch, taken_over, without_dust
+
+LOOKS_BEFORE_MISMATCH = 2
+"""Looks in a row that book and venue have to differ: reads lag behind."""
+DUST_USD = 1.0
+"""Positions worth less are no positions: no venue sells them."""
+
+
+def open_venue_account(
+    broker: str, stage: str, candidate: Candidate, holdings: Holdings, capital_usd: float | None, now: datetime
+) -> DeskAccount:
+    """Return a new account that owns the venue's free cash, at most `capital_usd`, and none of the coins there."""
+    free = float(holdings.free_cash_usd)
+    cash = free if capital_usd is None else min(free, capital_usd)
+    foreign = {name: units for name, units in holdings.units.items() if name in candidate.symbols and units}
+    foreign[CASH] = holdings.cash_usd - Decimal(str(cash))
+    return DeskAccount(
+        key=broker,
+        broker=broker,
+        stage=stage,
+        model=candidate.manifest.model,
+        symbols=candidate.symbols,
+        interval=candidate.interval,
+        opened_at=now,
+        cash_usd=cash,
+        state=open_accounts(1, len(candidate.symbols), cash),
+        foreign=foreign,
+    )
+
+
+def handed_over(account: DeskAccount, candidate: Candidate, stage: str) -> DeskAccount | None:
+    """Return the account in the hands of another model, which finds cash and positions as they are.
+
+    None when something is held that the model does not trade: that has to be sold first.
+    """
+    held = {symbol for symbol in account.symbols if account.units_of(symbol) > 0}
+    if not held <= set(candidate.symbols):
+        return None
+    return replace(
+        account,
+        stage=stage,
+        model=candidate.manifest.model,
+        symbols=candidate.symbols,
+        interval=candidate.interval,
+        state=_reordered(account.state, account.symbols, candidate.symbols),
+        decided_at=None,
+        marked_at=None,
+        opening_closes=None,
+    )
+
+
+def with_capital(account: DeskAccount, capital_usd: float, holdings: Holdings) -> DeskAccount:
+    """Return the account with a larger capital step: the difference comes out of what was not ours."""
+    more = capital_usd - account.cash_usd
+    spare = float(min(account.foreign.get(CASH, Decimal(0)), holdings.free_cash_usd))
+    added = max(min(more, spare), 0.0)
+    if not added:
+        return account
+    state = replace(account.state, cash_usd=account.state.cash_usd + added)
+    foreign = {**account.foreign, CASH: account.foreign.get(CASH, Decimal(0)) - Decimal(str(added))}
+    return replace(account, state=state, foreign=foreign, cash_usd=account.cash_usd + added)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An account after a look at the venue, and what the look found."""
+
+    account: DeskAccount
+    mismatch: str
+    """What is wrong, in words; empty when nothing is."""
+    notes: tuple[str, ...]
+    """Small differences that were taken over."""
+
+
+def compared(
+    account: DeskAccount, holdings: Holdings, prices_usd: Mapping[str, float], settings: TraderSettings
+) -> Compared:
+    """Return the account with small differences taken over, without dust, and whatever is wrong beyond that."""
+    found = differences(account, holdings, prices_usd, settings)
+    wrong = mismatch(found)
+    after = without_dust(taken_over(account, found, prices_usd), prices_usd, DUST_USD)
+    notes = tuple(str(one) for one in found if one.is_small and one.usd >= 0.01)
+    return Compared(after, wrong, notes)
+
+
+def _reordered(state: Accounts, before: tuple[str, ...], after: tuple[str, ...]) -> Accounts:
+    """Return the account's row with its columns in the order of other symbols; those that are new hold nothing."""
+    if before == after:
+        return state
+    columns = [before.index(symbol) if symbol in before else -1 for symbol in after]
+
+    def moved(values: torch.Tensor) -> torch.Tensor:
+        padded = torch.cat([values, torch.zeros_like(values[:, :1])], dim=1)
+        return padded[:, columns]
+
+    return replace(
+        state,
+        units=moved(state.units),
+        average_entry_usd=moved(state.average_entry_usd),
+        peak_price_usd=moved(state.peak_price_usd),
+    )

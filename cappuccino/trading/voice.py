@@ -1,0 +1,74 @@
+"""What the trader says: every trouble once when it begins, and once when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cappuccino.clock import Clock
+from cappuccino.settings import AlertSettings
+from cappuccino.trading.ledger import Ledger, from_us, to_us
+from cappuccino.watch.alerts import Alert, Alerts, Severity
+
+
+class Voice:
+    """Alerts of the trader: kept in the ledger, handed to `send`, and to `show` for whoever looks on."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: AlertSettings,
+        clock: Clock,
+        send: Callable[[Alert], None],
+        show: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._ledger, self._show = ledger, show
+        self._alerts = Alerts(
+            clock,
+            self._store,
+            send,
+            min_severity=Severity(settings.min_severity),
+            repeat_hours=settings.repeat_hours,
+            per_hour=settings.per_hour,
+            past=_past(ledger),
+        )
+
+    def info(self, key: str, message: str) -> None:
+        self._alerts.raise_(key, Severity.INFO, message)
+
+    def warn(self, key: str, message: str) -> None:
+        self._alerts.raise_(key, Severity.WARNING, message)
+
+    def critical(self, key: str, message: str) -> None:
+        self._alerts.raise_(key, Severity.CRITICAL, message)
+
+    def over(self, key: str) -> None:
+        """The state of `key` has ended, if it ever began."""
+        self._alerts.resolve(key)
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What was said and is not over, the most urgent first."""
+        return tuple(f"{alert.severity}: {alert.message}" for alert in self._alerts.open)
+
+    def _store(self, alert: Alert) -> None:
+        with self._ledger.write() as entry:
+            entry.insert(
+                "alerts",
+                key=alert.key,
+                at_us=to_us(alert.at),
+                severity=alert.severity.value,
+                message=alert.message,
+                is_resolved=int(alert.is_resolved),
+            )
+        self._show(f"{'over' if alert.is_resolved else alert.severity.value}: {alert.message}")
+
+
+def _past(ledger: Ledger) -> list[Alert]:
+    """Return what the ledger holds of each key's newest state."""
+    rows = ledger.rows(
+        "select * from alerts where rowid in (select max(rowid) from alerts group by key) order by at_us"
+    )
+    return [
+        Alert(row["key"], Severity(row["severity"]), row["message"], from_us(row["at_us"]), bool(row["is_resolved"]))
+        for row in rows
+    ]
