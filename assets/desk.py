@@ -18,6 +18,8 @@ from cappuccino.watch import plots
 from cappuccino.watch.due import require_fresh
 
 TABLES = ("desk.accounts", "desk.equity", "desk.fills", "desk.votes")
+DEPS = ("market.bars_all", "market.books", "arena.matches", "desk.trader_accounts")
+"""The last one tells whom the trader trades: whose account it keeps is left alone here."""
 SYSTEM = (
     "desk.system_account",
     "desk.system_equity",
@@ -30,7 +32,7 @@ SYSTEM = (
 @dg.multi_asset(
     name="desk",
     # Who trades is read from promotion.stages as it stood; declaring that would close a circle.
-    specs=[table_spec(table, deps=("market.bars_all", "market.books", "arena.matches")) for table in TABLES],
+    specs=[table_spec(table, deps=DEPS) for table in TABLES],
     pool="warehouse",
 )
 def desk(

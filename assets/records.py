@@ -9,6 +9,7 @@ DEPS = {
     "features.builds": ("market.bars_all",),
     "features.sentiment": (),
     "lab.audits": ("lab.trials",),
+    "promotion.live_confirmations": ("promotion.decisions",),
     "lab.reproductions": ("lab.trials",),
     "lab.variants": ("lab.trials",),
     "lab.backtests": ("market.bars_all",),

@@ -42,6 +42,22 @@ COMMANDS = {
         "cappuccino.commands.switches:resume",
         "Clear the kill switch and every stop that lasts until a person looks, and say what still stops trading.",
     ),
+    "positions": (
+        "cappuccino.commands.desk:positions",
+        "Show what every account of the trader holds and is worth, and what stands in its way.",
+    ),
+    "orders": (
+        "cappuccino.commands.desk:orders",
+        "Show the trader's orders: what was asked for, what was filled, and what it cost against the price decided on.",
+    ),
+    "why": (
+        "cappuccino.commands.desk:why",
+        "Say why an order was made: what moved the model, the votes, the conviction, the rules, and what became of it.",
+    ),
+    "reconcile": (
+        "cappuccino.commands.desk:reconcile",
+        "Compare our book with what the venues hold: ours, theirs, the difference, and what follows from it.",
+    ),
     "sql": ("cappuccino.commands.query:sql", "Ask the warehouse in SQL."),
     "stages": ("cappuccino.commands.models:stages", "Show where every model stands."),
     "production": (

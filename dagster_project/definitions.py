@@ -17,6 +17,7 @@ from assets import (
     records,
     report,
     sql_models,
+    trader,
     trees,
 )
 from assets.freshness import with_freshness
@@ -45,6 +46,7 @@ def build_definitions(
         ensembles.ensembles,
         arena.arena,
         judgement.judgement,
+        trader.trader_desk,
         desk.desk,
         desk.system,
         promotion.decisions,

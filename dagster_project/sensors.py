@@ -11,8 +11,10 @@ from assets.partitions import daily
 from cappuccino.clock import Clock
 from cappuccino.settings import Settings
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.trading.ledger_frames import ledger_at
+from cappuccino.trading.mirror import is_behind
 from cappuccino.watch.due import arena_due, trading_due, training_due
-from dagster_project.jobs import ONLY_MISSING, matches_job, trading_job, whole_life_job
+from dagster_project.jobs import ONLY_MISSING, matches_job, trader_job, trading_job, whole_life_job
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -87,9 +89,29 @@ def waiting_candidates(
     return dg.RunRequest(run_key=f"arena-{due.since}-{due.reason}-{now:%Y%m%dT%H}")
 
 
-def _under_way(context: dg.SensorEvaluationContext) -> bool:
-    studies = dg.RunsFilter(job_name=whole_life_job.name, statuses=UNDER_WAY)
-    return bool(context.instance.get_runs_count(studies))
+@dg.sensor(job=trader_job, minimum_interval_seconds=60)
+def trader_news(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.RunRequest | dg.SkipReason:
+    """The trader has written something that the warehouse has not got: copy it."""
+    with ledger_at(settings.desk) as ledger:
+        if ledger is None:
+            return dg.SkipReason("no trader has run on this warehouse")
+        version = ledger.version
+        with warehouse.read() as reader:
+            is_news = is_behind(reader, ledger)
+    if not is_news:
+        return dg.SkipReason(f"the ledger is copied up to its version {version}")
+    if _under_way(context, trader_job.name):
+        return dg.SkipReason("a copy is under way")
+    return dg.RunRequest(run_key=f"trader-{version}")
 
 
-SENSORS = (stale_bars, stale_training, waiting_candidates)
+def _under_way(context: dg.SensorEvaluationContext, job: str = whole_life_job.name) -> bool:
+    runs = dg.RunsFilter(job_name=job, statuses=UNDER_WAY)
+    return bool(context.instance.get_runs_count(runs))
+
+
+SENSORS = (stale_bars, stale_training, waiting_candidates, trader_news)

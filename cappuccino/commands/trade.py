@@ -13,6 +13,8 @@ import click
 from cappuccino.commands.common import settings_of
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from cappuccino.settings import Settings
     from cappuccino.trading.trader import Trader
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Look at the market once, follow the orders of it, and end.")
 @click.pass_context
 def trade(ctx: click.Context, once: bool) -> None:
-    """Trade: every model in sandbox and production on paper, and the live one with real money past every gate.
+    """Trade on paper, and with real money past every gate: one look a minute, a decision on each closed bar.
 
-    Looks at the market every `trader.poll_s` seconds, decides once on each closed bar, and checks stops at every look.
-    Real money needs profile live, `live.enabled`, a confirmed account and capital step, and the green light: see
-    `cappuccino live status`. Ctrl-C ends it after the look that is under way; `cappuccino kill` stops trading.
+    Every model in sandbox and production has an account of its own. The trader looks at the market every
+    `trader.poll_s` seconds, and checks stops at every look. Real money needs profile live, `live.enabled`, a confirmed
+    account and capital step, and the green light: see `cappuccino live status`. Ctrl-C ends it after the look that is
+    under way; `cappuccino kill` stops trading.
     """
     from cappuccino.clock import SystemClock
     from cappuccino.credentials import secret
@@ -86,17 +89,17 @@ def _reporter(trader: Trader, say: Callable[[str], None]) -> Callable[[float], N
     return report
 
 
-def _decided(row: object, orders: list[object]) -> list[str]:
+def _decided(row: sqlite3.Row, orders: list[sqlite3.Row]) -> list[str]:
     """Return a decision in one line, and one for each of its orders."""
-    head = f"{row['account']}: {row['kind']} decision"  # type: ignore[index]
+    head = f"{row['account']}: {row['kind']} decision"
     if not orders:
         return [f"{head}, no order"]
     lines = [f"{head}, {len(orders)} order{'s' if len(orders) > 1 else ''}"]
     for order in orders:
-        side = "buy" if order["side"] > 0 else "sell"  # type: ignore[index]
-        units, filled = float(order["units"]), float(order["filled_units"])  # type: ignore[index]
-        reason = f" ({order['reason']})" if order["reason"] else ""  # type: ignore[index]
-        lines.append(f"  {side} {units:.6g} {order['symbol']}: {order['state']}, {filled:.6g} filled{reason}")  # type: ignore[index]
+        side = "buy" if order["side"] > 0 else "sell"
+        units, filled = float(order["units"]), float(order["filled_units"])
+        reason = f" ({order['reason']})" if order["reason"] else ""
+        lines.append(f"  {side} {units:.6g} {order['symbol']}: {order['state']}, {filled:.6g} filled{reason}")
     return lines
 
 

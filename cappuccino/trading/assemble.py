@@ -101,10 +101,12 @@ def _alpaca(settings: Settings, clock: Clock, config: Path | None) -> Broker:
 
 
 def _coinbase(settings: Settings, clock: Clock, config: Path | None) -> Broker:
-    from cappuccino.brokers.coinbase import CoinbaseBroker
+    from cappuccino.brokers.coinbase import CoinbaseBroker, quote_of
     from cappuccino.credentials import coinbase_keys
 
-    return CoinbaseBroker(_hurried(settings.coinbase), coinbase_keys(config), clock)
+    return CoinbaseBroker(
+        _hurried(settings.coinbase), coinbase_keys(config), clock, quote=quote_of(settings.market.symbols)
+    )
 
 
 def _hurried(settings: Calls) -> Calls:
@@ -126,8 +128,8 @@ def assembled(
 ) -> Iterator[Trader]:
     """Yield a trader, whose ledger is closed in the end; hold `presence.only_trader` meanwhile.
 
-    `config` is the configuration file in use: keys may lie beside it. In an emergency nobody is asked who trades, and no
-    model is loaded: the accounts of the ledger are looked after.
+    `config` is the configuration file in use: keys may lie beside it. In an emergency nobody is asked who trades, and
+    no model is loaded: the accounts of the ledger are looked after.
     """
     clock = clock or SystemClock()
     market = market_of(settings, clock)

@@ -15,14 +15,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from cappuccino.brokers.broker import Broker, Instrument, OrderReport, Refusal, Refused, Side, VenueState, exact
+from cappuccino.brokers.broker import (
+    Broker,
+    Holdings,
+    Instrument,
+    OrderReport,
+    Refusal,
+    Refused,
+    Side,
+    VenueState,
+    exact,
+)
 from cappuccino.clock import Clock
-from cappuccino.errors import BrokerError, OrderUnknown
+from cappuccino.errors import BrokerError
 from cappuccino.market.quotes import Quote
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import ExecutionSettings
 from cappuccino.trading import booking, orders
-from cappuccino.trading.desk_account import DeskAccount, store_account
+from cappuccino.trading.desk_account import CASH, DeskAccount, store_account
 from cappuccino.trading.ledger import Ledger, to_us
 from cappuccino.trading.order_states import OrderEvent, OrderState
 from cappuccino.trading.orders import Order, Purpose
@@ -35,8 +45,14 @@ VANISHED_S = 300.0
 """An order that was taken, and that the venue has not known for so long, is gone."""
 LATE_FILLS = timedelta(minutes=30)
 """For so long after its end an order that was not filled whole is still asked for."""
+LATE_EVERY = timedelta(seconds=50)
+"""How often, once its end is older than that."""
+SUBMIT_FAILED = timedelta(minutes=5)
+"""A failed submission counts as a failure of the venue for so long, or until one goes well."""
+MAX_SMALLER, SMALLER = 3, 0.98
+"""Tries to buy less where the venue finds too little money, and by which factor."""
 REQUOTE, TIME_OUT = "quoted anew", "time is up for resting"
-_ROUNDING = 1e-9
+_ROUNDING, _NOTHING = 1e-9, Decimal(0)
 
 Quotes = Mapping[str, Quote]
 
@@ -73,14 +89,35 @@ class Dealer:
         self.instruments: Mapping[str, Instrument] = {}
         self.are_stale = True
         """Whether the instruments have to be read (again)."""
-        self.failure = ""
-        """What the broker did wrong in the newest pass; empty when nothing."""
+        self.embargo = ""
+        """Why nothing is bought, whatever the account says; empty when it may be."""
+        self._failures: dict[str, tuple[str, datetime]] = {}
         self._denied_reads: Counter[str] = Counter()
+        self._asked_late: dict[str, datetime] = {}
+
+    @property
+    def failure(self) -> str:
+        """What the broker does wrong; empty when nothing."""
+        return next((reason for reason, _ in self._failures.values()), "")
+
+    def failed(self, about: str, reason: str) -> None:
+        """Note that the broker did not do what it was asked for."""
+        self._failures[about] = reason, self.clock.now()
+
+    def answered(self, about: str) -> None:
+        """Note that the broker does again what it was asked for."""
+        self._failures.pop(about, None)
+
+    def begin(self) -> None:
+        """Forget failures that the pass now beginning will find again, if they last."""
+        self.answered("orders")
+        if "submit" in self._failures and self.clock.now() - self._failures["submit"][1] > SUBMIT_FAILED:
+            self.answered("submit")
 
     def read_instruments(self, symbols: tuple[str, ...]) -> None:
-        """Ask the broker what it accepts; raises BrokerError."""
+        """Ask the broker what it accepts, and again soon where that is nothing for now; raises BrokerError."""
         self.instruments = self.broker.instruments(symbols)
-        self.are_stale = False
+        self.are_stale = any(symbol not in self.instruments or self.instruments[symbol].halted for symbol in symbols)
 
     def work(self, account: DeskAccount, quotes: Quotes) -> DeskAccount:
         """Return the account after one pass; see the module. Never raises BrokerError: see `failure`."""
@@ -126,6 +163,15 @@ class Dealer:
     def forget(self, client_id: str) -> None:
         self._denied_reads.pop(client_id, None)
 
+    def asked_late(self, ended: Iterable[Order]) -> list[Order]:
+        """Return which of the orders that have ended are asked for once more; the older the end, the more rarely."""
+        now = self.clock.now()
+        before = self._asked_late
+        self._asked_late = {order.client_id: before.get(order.client_id, now) for order in ended}
+        due = [order for order in ended if _is_due(order, before.get(order.client_id), now)]
+        self._asked_late |= {order.client_id: now for order in due}
+        return due
+
 
 class _Pass:
     """One pass over an account's orders."""
@@ -139,7 +185,7 @@ class _Pass:
         self.notes: dict[str, str] = {}
         self.following: list[Order] = []
         """New orders for what others left unfilled."""
-        dealer.failure = ""
+        dealer.begin()
         for order in orders.open_orders(dealer.ledger, account.key):
             self.stored[order.client_id] = self.latest[order.client_id] = order
 
@@ -152,9 +198,9 @@ class _Pass:
     def ask(self) -> None:
         """Ask what became of everything that was sent."""
         if not self.account.is_virtual:
-            for order in orders.ended_since(self.dealer.ledger, self.account.key, self.now - LATE_FILLS):
-                if order.rest > 0 and order.sent_at is not None:
-                    self.stored[order.client_id] = self.latest[order.client_id] = order
+            ended = orders.ended_since(self.dealer.ledger, self.account.key, self.now - LATE_FILLS)
+            for order in self.dealer.asked_late([order for order in ended if _may_be_filled(order)]):
+                self.stored[order.client_id] = self.latest[order.client_id] = order
         self._ask(order for order in list(self.latest.values()) if order.state is not OrderState.RECORDED)
 
     def _ask(self, asked: Iterable[Order]) -> None:
@@ -163,7 +209,7 @@ class _Pass:
             try:
                 report = self.dealer.broker.report(order.client_id, order.sent_at or order.recorded_at, order.venue_id)
             except BrokerError as error:
-                self.dealer.failure = str(error)
+                self.dealer.failed("orders", str(error))
                 if order.state is OrderState.SENDING:
                     self._tell(order, OrderEvent.LOST, f"nobody said what became of it: {error}")
                 continue
@@ -192,7 +238,12 @@ class _Pass:
     # Sending
 
     def send(self) -> None:
-        """Send what is recorded: sales, and when they have been filled, purchases."""
+        """Send what is recorded: sales, and when they have been filled, purchases.
+
+        Nothing while the broker has not said what it accepts.
+        """
+        if not self.dealer.instruments:
+            return
         recorded = [order for order in self.latest.values() if order.state is OrderState.RECORDED]
         sales = [order for order in recorded if order.side is Side.SELL]
         for order in sales:
@@ -211,7 +262,7 @@ class _Pass:
 
     def _send(self, order: Order) -> Order:
         """Send one order once; return it as it is then."""
-        dealer = self.dealer
+        dealer, order = self.dealer, self._fitted(order)
         denial = self._denial(order)
         if denial:
             return self._tell(order, OrderEvent.DENY, denial)
@@ -224,13 +275,20 @@ class _Pass:
         dealer.beat()
         try:
             answer = dealer.broker.submit(order.request())
-        except OrderUnknown as error:
-            dealer.failure = str(error)
-            return self._tell(order, OrderEvent.LOST, str(error))
         except BrokerError as error:  # nothing says that it was not taken
-            dealer.failure = str(error)
+            dealer.failed("submit", str(error))
             return self._tell(order, OrderEvent.LOST, str(error))
+        dealer.answered("submit")
         return self._refused(order, answer) if isinstance(answer, Refused) else self._report(order, answer)
+
+    def _fitted(self, order: Order) -> Order:
+        """Return the order on the venue's steps; a sale is never more than what is ours, whoever else has coins there."""
+        instrument = self.dealer.instruments.get(order.symbol)
+        units = order.units
+        if order.side is Side.SELL:
+            held = self._units_of(order.symbol)
+            units = units if float(units) <= held * (1.0 + _ROUNDING) else exact(max(held, 0.0))
+        return replace(order, units=instrument.rounded_units(units) if instrument else units)
 
     def _denial(self, order: Order) -> str:
         """Return why we do not send the order; empty when we do."""
@@ -239,8 +297,9 @@ class _Pass:
         age_s = (self.now - order.recorded_at).total_seconds()
         if age_s > self.dealer.limits.late_s:
             return f"recorded {age_s:.0f} s ago, which is too late to send it"
-        if self.account.trouble and order.side is Side.BUY:
-            return f"nothing is bought: {self.account.trouble}"
+        trouble = self.account.trouble or self.dealer.embargo
+        if trouble and order.side is Side.BUY:
+            return f"nothing is bought: {trouble}"
         instrument = self.dealer.instruments.get(order.symbol)
         if instrument is None:
             return f"{self.dealer.broker.name} does not trade {order.symbol}"
@@ -251,28 +310,48 @@ class _Pass:
     def _refused(self, order: Order, refused: Refused) -> Order:
         dealer = self.dealer
         if refused.kind in (Refusal.RATE, Refusal.UNREACHED):
-            dealer.failure = refused.reason
+            dealer.failed("submit", refused.reason)
             return self._tell(order, OrderEvent.UNSENT, refused.reason)
         told = self._tell(order, OrderEvent.REFUSE, f"{refused.kind}: {refused.reason}")
-        if refused.kind is Refusal.PRECISION:
+        if refused.kind in (Refusal.PRECISION, Refusal.TOO_SMALL, Refusal.NOT_TRADABLE):
             dealer.are_stale = True
         if refused.kind is Refusal.WOULD_CROSS:
             self._follow(told)
-        if refused.kind is Refusal.FUNDS and order.side is Side.SELL:
-            self._sell_what_is_free(told)
+        if refused.kind is Refusal.FUNDS:
+            self._trade_what_is_free(told)
         return told
 
-    def _sell_what_is_free(self, order: Order) -> None:
-        """What is left of a position by rounding and fees is less than the book says: sell what the venue has."""
+    def _trade_what_is_free(self, order: Order) -> None:
+        """The venue has less of ours than the book says, or wants more money than an order costs: trade less."""
         try:
-            free = self.dealer.broker.holdings().free_units.get(order.symbol, Decimal(0))
+            held = self.dealer.broker.holdings()
         except BrokerError as error:
-            self.dealer.failure = str(error)
+            self.dealer.failed("orders", str(error))
             return
-        ours = free - self.account.foreign.get(order.symbol, Decimal(0))
-        units = self.dealer.instruments[order.symbol].rounded_units(min(ours, order.units))
+        most = self._most_sold(order, held) if order.side is Side.SELL else self._most_bought(order, held)
+        units = self.dealer.instruments[order.symbol].rounded_units(most)
         if 0 < units < order.units:
-            self.following.append(order.again(units, None, order.expected_usd, self.now))
+            self._add(order, units, None)
+
+    def _most_sold(self, order: Order, held: Holdings) -> Decimal:
+        ours = held.free_units.get(order.symbol, _NOTHING) - self.account.foreign.get(order.symbol, _NOTHING)
+        return min(ours, order.units)
+
+    def _most_bought(self, order: Order, held: Holdings) -> Decimal:
+        """Return somewhat less than before: a venue may hold back more for an order than it costs."""
+        quote = self.quotes.get(order.symbol)
+        if quote is None or order.attempt >= MAX_SMALLER:
+            return _NOTHING
+        free = float(held.free_cash_usd - self.account.foreign.get(CASH, _NOTHING))
+        fee = 1.0 + self.dealer.rules.costs.fee_frac
+        affordable = max(min(free, self._cash_usd()), 0.0) / (quote.ask_usd * fee)
+        return exact(min(affordable, float(order.units)) * SMALLER)
+
+    def _add(self, order: Order, units: Decimal, limit_usd: Decimal | None) -> None:
+        """Make the next order for what `order` left; once, though its end may be told several times."""
+        following = order.again(units, limit_usd, order.expected_usd, self.now)
+        if orders.order_named(self.dealer.ledger, following.client_id) is None:
+            self.following.append(following)
 
     def _within_funds(self, purchases: list[Order]) -> list[Order]:
         """Return purchases of what the cash allows now that sales have been filled; resting ones at their limit."""
@@ -303,6 +382,11 @@ class _Pass:
                     change.after.fee_usd - change.before.fee_usd
                 )
         return cash
+
+    def _units_of(self, symbol: str) -> float:
+        """Return the book's units with what this pass has heard of."""
+        news = sum(change.credited for change in self._changes() if change.after.symbol == symbol)
+        return self.account.units_of(symbol) + news
 
     def _settle(self, sent: list[Order]) -> None:
         """Wait a little for orders at the market: the venue takes them first and fills them then."""
@@ -346,6 +430,9 @@ class _Pass:
                 if reason:
                     self._cancel(order, reason)
                 continue
+            if order.state is OrderState.CANCELING and self._is_not_heard(order):
+                self._cancel(order, order.reason)
+                continue
             has_ended = order.state is OrderState.CANCELED and not self.stored[order.client_id].state.is_final
             if has_ended and order.reason in (REQUOTE, TIME_OUT):
                 self._follow(order)
@@ -358,6 +445,11 @@ class _Pass:
             return ""
         best = self._best(order)
         return REQUOTE if best is not None and best != order.limit_usd else ""
+
+    def _is_not_heard(self, order: Order) -> bool:
+        """Return whether the venue seems to have passed over that we asked for the order's end."""
+        since = self.now - (order.updated_at or order.recorded_at)
+        return since.total_seconds() >= self.dealer.settings.requote_s
 
     def _rested_s(self, order: Order) -> float:
         """Return the seconds since the first order of the same decision for the symbol was made."""
@@ -377,7 +469,7 @@ class _Pass:
             return
         is_over = self._rested_s(order) >= self.dealer.settings.maker_timeout_s or order.attempt >= 20
         limit = None if is_over else self._best(order)
-        self.following.append(order.again(units, limit, order.expected_usd, self.now))
+        self._add(order, units, limit)
 
     # Ending
 
@@ -394,7 +486,7 @@ class _Pass:
         try:
             self.dealer.broker.cancel(_as_report(order))
         except BrokerError as error:
-            self.dealer.failure = str(error)
+            self.dealer.failed("orders", str(error))
             return
         told = order.told(OrderEvent.ASK, self.now)
         self._keep(replace(told, reason=why, asked_at=order.asked_at or self.now), f"its end was asked for: {why}")
@@ -425,13 +517,20 @@ class _Pass:
     def _changes(self) -> list[booking.Change]:
         return [booking.Change(self.stored[key], latest) for key, latest in self.latest.items() if key in self.stored]
 
+    def _marks_usd(self) -> dict[str, float]:
+        """Return the market's prices; of a symbol without a quote what it was traded at, or its highest price known."""
+        peaks = dict(zip(self.account.symbols, self.account.state.peak_price_usd[0].tolist(), strict=True))
+        marks = {symbol: peak or 1.0 for symbol, peak in peaks.items()}
+        marks |= {order.symbol: float(order.expected_usd) for order in self.latest.values()}
+        return marks | {symbol: quote.mid_usd for symbol, quote in self.quotes.items()}
+
     def commit(self) -> DeskAccount:
         """Store all that this pass has learned in one transaction; return the account."""
         changes = [change for change in self._changes() if change.after != change.before]
         if not changes and not self.following:
             return self.account
         now = self.now
-        mids = {symbol: quote.mid_usd for symbol, quote in self.quotes.items()}
+        mids = self._marks_usd()
         done = booking.book(self.account, changes, self.account.prices(mids), now, self.dealer.rules)
         with self.dealer.ledger.write() as entry:
             for change in changes:
@@ -445,6 +544,17 @@ class _Pass:
                 for row in position_rows(done.account, mids, now):
                     entry.upsert("positions", **row)
         return done.account
+
+
+def _may_be_filled(order: Order) -> bool:
+    """Return whether fills of an order that has ended may still come: it was sent, and not refused at once."""
+    was_refused = order.state is OrderState.REJECTED and not order.venue_id
+    return order.rest > 0 and order.sent_at is not None and not was_refused
+
+
+def _is_due(order: Order, asked_at: datetime | None, now: datetime) -> bool:
+    has_just_ended = now - (order.updated_at or order.recorded_at) < LATE_EVERY
+    return has_just_ended or asked_at is None or now - asked_at >= LATE_EVERY
 
 
 def _as_report(order: Order) -> OrderReport:

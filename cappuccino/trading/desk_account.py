@@ -29,6 +29,8 @@ class DeskAccount:
     key: str
     """Its name in the ledger: STUDY/TRIAL of a virtual account, the broker's name of a real one."""
     broker: str
+    market: str
+    """Source of the prices that it is traded at."""
     stage: str
     model: ModelId
     symbols: tuple[str, ...]
@@ -89,6 +91,7 @@ def _columns(account: DeskAccount) -> dict[str, Any]:
     return {
         "account": account.key,
         "broker": account.broker,
+        "market": account.market,
         "stage": account.stage,
         "study": account.model.study,
         "trial": account.model.trial,
@@ -111,6 +114,7 @@ def _account(row: sqlite3.Row) -> DeskAccount:
     return DeskAccount(
         key=row["account"],
         broker=row["broker"],
+        market=row["market"],
         stage=row["stage"],
         model=ModelId(row["study"], row["trial"]),
         symbols=tuple(json.loads(row["symbols"])),

@@ -45,7 +45,6 @@ class Day:
     account: str
     model: ModelId
     day: date
-    symbols: tuple[str, ...]
     decisions: pl.DataFrame
     """At bars' closes, in their order: closed_at_utc, state, targets."""
     values: pl.DataFrame
@@ -109,7 +108,7 @@ def decided_again(policy: Policy, panel: BarPanel, day: Day) -> FloatArray:
         account = Accounts.from_rows([json.loads(state)])
         found = json.loads(targets)
         again = policy(t, account)[0].double().numpy()
-        differences.append(np.array([found[symbol] for symbol in day.symbols]) - again)
+        differences.append(np.array([found[symbol] for symbol in panel.symbols]) - again)
     return np.array(differences)
 
 
@@ -193,12 +192,10 @@ def _new_days(reader: Reader, now: datetime) -> Iterator[Day]:
             select *, closed_at_utc::date as day from desk.decisions
             where kind = 'bar' and targets is not null
         )
-        select account, study, trial, day, any_value(symbols) as symbols
+        select distinct account, study, trial, day
         from decided
-        inner join (select account, symbols from desk.trader_accounts) using (account)
         anti join desk.drift using (account, study, trial, day)
         where day + interval 1 day <= $over_at
-        group by account, study, trial, day
         order by day, account, study, trial
         """,
         over_at=now - SETTLED,
@@ -235,7 +232,7 @@ def _day(reader: Reader, model: ModelId, row: dict[str, Any]) -> Day:
         **span,
     )
     assert n_fills is not None
-    return Day(row["account"], model, row["day"], tuple(json.loads(row["symbols"])), decisions, values, n_fills[0])
+    return Day(row["account"], model, row["day"], decisions, values, n_fills[0])
 
 
 def _candidate(settings: Settings, model: ModelId) -> Candidate | str:

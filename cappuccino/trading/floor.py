@@ -109,7 +109,7 @@ class Floor:
         if account.is_virtual:
             return
         if failure:
-            self.voice.warn(f"{account.broker}.answers", f"{account.broker}: {failure}")
+            self.voice.warn(f"{account.broker}.answers", failure)
         else:
             self.voice.over(f"{account.broker}.answers")
 

@@ -52,6 +52,9 @@ class Killing:
         """Sell all that the account holds; called again, what was not sold, once the orders of before have ended."""
         floor = self._floor
         dealer = floor.dealer(account)
+        if not set(account.symbols) <= set(floor.look.quotes):
+            floor.voice.critical(f"{account.key}.blind", f"{account.key} cannot be sold: no price was ever seen")
+            return
         if dealer.has_open(account):
             floor.accounts[account.key] = dealer.work(account, floor.look.quotes)
             return

@@ -84,29 +84,37 @@ class Ledger:
         if is_reader and not self.file.is_file():
             raise LedgerError(f"no ledger in {folder}; the trader makes one: `cappuccino trade`")
         folder.mkdir(parents=True, exist_ok=True)
+        self._connection = self._opened(is_reader)
+
+    def _opened(self, is_reader: bool) -> sqlite3.Connection:
         try:
-            self._connection = sqlite3.connect(self.file, timeout=10.0, isolation_level=None, check_same_thread=False)
-            self._connection.row_factory = sqlite3.Row
-            self._prepare(is_reader)
-        except sqlite3.DatabaseError as error:
+            connection = sqlite3.connect(self.file, timeout=10.0, isolation_level=None, check_same_thread=False)
+            try:
+                connection.row_factory = sqlite3.Row
+                self._prepare(connection, is_reader)
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
             raise LedgerError(
                 f"ledger {self.file} cannot be opened: {error}. Move it away, or restore it from a backup; until then "
                 "nothing is traded"
             ) from None
+        return connection
 
-    def _prepare(self, is_reader: bool) -> None:
-        (found,) = self._connection.execute("pragma user_version").fetchone()
+    def _prepare(self, connection: sqlite3.Connection, is_reader: bool) -> None:
+        (found,) = connection.execute("pragma user_version").fetchone()
         if found > USER_VERSION:
             raise LedgerError(
                 f"ledger {self.file} is of a newer Cappuccino (layout {found}, this one knows {USER_VERSION}); update"
             )
         if is_reader:
-            self._connection.execute("pragma query_only = on")
+            connection.execute("pragma query_only = on")
             return
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = full")
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
         if found < USER_VERSION:
-            self._connection.executescript(f"begin immediate; {TABLES} pragma user_version = {USER_VERSION}; commit;")
+            connection.executescript(f"begin immediate; {TABLES} pragma user_version = {USER_VERSION}; commit;")
 
     @contextmanager
     def write(self) -> Iterator[Entry]:
@@ -129,13 +137,24 @@ class Ledger:
             self._connection.execute("rollback")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """Return what `query` finds; columns by name."""
-        return self._connection.execute(query, values).fetchall()
+        """Return what `query` finds, columns by name; raises LedgerError when the file is damaged."""
+        with self._reading():
+            return self._connection.execute(query, values).fetchall()
 
     def row(self, query: str, *values: Any) -> sqlite3.Row | None:
-        """Return the first row that `query` finds, None without one."""
-        found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
-        return found
+        """Return the first row that `query` finds, None without one; raises LedgerError when the file is damaged."""
+        with self._reading():
+            found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
+            return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(
+                f"ledger {self.file} cannot be read: {error}. Move it away, or restore it from a backup"
+            ) from error
 
     def since(self, table: str, version: int, limit: int) -> Sequence[sqlite3.Row]:
         """Return rows that were written after `version`, oldest first, whole transactions of about `limit` rows."""

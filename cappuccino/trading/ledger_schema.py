@@ -16,6 +16,7 @@ insert into clock select 0 where not exists (select 1 from clock);
 create table if not exists accounts (
     account text primary key,
     broker text not null,
+    market text not null default '',
     stage text not null,
     study text not null,
     trial integer not null,
@@ -56,6 +57,7 @@ create table if not exists decisions (
 );
 create index if not exists decisions_version on decisions (version);
 create index if not exists decisions_account on decisions (account, closed_us);
+create index if not exists decisions_decided on decisions (account, decided_us);
 
 create table if not exists votes (
     decision text not null,
@@ -117,7 +119,8 @@ create table if not exists orders (
     version integer not null
 );
 create index if not exists orders_version on orders (version);
-create index if not exists orders_account on orders (account, state);
+create index if not exists orders_account on orders (account, state, updated_us);
+create index if not exists orders_decision on orders (decision);
 
 create table if not exists order_events (
     client_id text not null,
@@ -180,6 +183,7 @@ create table if not exists looks (
     primary key (account, at_us)
 );
 create index if not exists looks_version on looks (version);
+create index if not exists looks_at on looks (at_us);
 
 create table if not exists positions (
     account text not null,
@@ -254,6 +258,7 @@ create table if not exists heartbeats (
     version integer not null
 );
 create index if not exists heartbeats_version on heartbeats (version);
+create index if not exists heartbeats_at on heartbeats (at_us);
 """
 
 MIRRORED = (

@@ -46,16 +46,23 @@ def next_poll(now: datetime, poll_s: float, settle_s: float) -> datetime:
 
 
 def _wait(trader: Trader, beat: Heartbeat, stop: Event) -> None:
-    """Follow orders that are under way until the next poll is due; a kill or a request brings it forward."""
-    floor = trader.floor
-    due = next_poll(floor.clock.now(), floor.settings.trader.poll_s, floor.settings.trader.settle_s)
-    was_killed = read_kill(floor.settings.desk) is not None
-    while not stop.is_set() and (left_s := (due - floor.clock.now()).total_seconds()) > 0:
+    """Follow orders that are under way until the next poll is due; a kill or a request brings it forward.
+
+    So does a clock that is set back: the next poll would be hours away.
+    """
+    floor, poll_s = trader.floor, trader.floor.settings.trader.poll_s
+    due = next_poll(floor.clock.now(), poll_s, floor.settings.trader.settle_s)
+    was_killed = read_kill(floor.settings.desk)
+    while not stop.is_set() and 0 < (left_s := (due - floor.clock.now()).total_seconds()) <= poll_s:
         beat("waits")
         is_busy = trader.work()
         stop.wait(min(floor.settings.execution.step_s if is_busy else IMPATIENCE_S, left_s))
-        is_killed = read_kill(floor.settings.desk) is not None
-        if is_killed != was_killed or not trader.is_obeyed or requests.is_asked(floor.settings.desk):
+        # Another kill counts as well: the first may not have asked for a flat account.
+        if (
+            read_kill(floor.settings.desk) != was_killed
+            or not trader.is_obeyed
+            or requests.is_asked(floor.settings.desk)
+        ):
             return
 
 

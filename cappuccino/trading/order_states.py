@@ -89,24 +89,17 @@ _NEXT: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (S.CANCELING, E.TAKEN): S.CANCELING,
     (S.CANCELING, E.ASK): S.CANCELING,
     # What the venue has after all, whatever it or we said before.
-    (S.ABSENT, E.TAKEN): S.WORKING,
-    (S.CANCELED, E.TAKEN): S.WORKING,
+    **{(end, E.TAKEN): S.WORKING for end in (S.ABSENT, S.CANCELED, S.EXPIRED, S.REJECTED)},
     **{
         (state, event): end
         for state in (S.SENDING, S.UNKNOWN, S.WORKING, S.CANCELING, S.ABSENT)
         for event, end in _ENDS.items()
     },
-    # Fills that are reported after the end.
-    (S.CANCELED, E.FILL): S.FILLED,
-    (S.EXPIRED, E.FILL): S.FILLED,
-    (S.REJECTED, E.FILL): S.FILLED,
-    **{(end, event): end for event, end in _ENDS.items()},
-    (S.REJECTED, E.CANCEL): S.REJECTED,
-    (S.CANCELED, E.EXPIRE): S.CANCELED,
-    (S.EXPIRED, E.CANCEL): S.EXPIRED,
-    # A read that lags behind.
-    (S.FILLED, E.TAKEN): S.FILLED,
-    (S.FILLED, E.CANCEL): S.FILLED,
+    # Fills that are reported after the end; a venue that calls the end by another name changes nothing.
+    **{(end, event): end for end in (S.CANCELED, S.EXPIRED, S.REJECTED) for event in _ENDS},
+    **{(end, E.FILL): S.FILLED for end in (S.CANCELED, S.EXPIRED, S.REJECTED)},
+    # Reads that lag behind.
+    **{(S.FILLED, event): S.FILLED for event in (E.TAKEN, *_ENDS)},
 }
 
 _OF_VENUE = {

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from cappuccino.errors import TraderBusy
 from cappuccino.watch.health import HEARTBEAT
 
 LOCK = "trader.lock"
+TRIES = 3
 
 
 @contextmanager
@@ -22,13 +24,11 @@ def only_trader(folder: Path) -> Iterator[None]:
     """Be the one trader of `folder`; raises TraderBusy, naming the process, when there is another."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _is_won(lock):
             lock.seek(0)
             raise TraderBusy(
                 f"process {lock.read().strip() or 'unknown'} trades on {folder} already; stop it, or let it trade"
-            ) from None
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -36,13 +36,28 @@ def only_trader(folder: Path) -> Iterator[None]:
         lock.truncate(0)
 
 
+def _is_won(lock: TextIO) -> bool:
+    """Return whether the lock is ours now. Somebody who only looks (`is_trading`) lets go of it at once."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
 def is_trading(folder: Path) -> bool:
     """Return whether a trader holds `folder`."""
     try:
-        with only_trader(folder):
-            return False
-    except TraderBusy:
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
         return True
+    return False
 
 
 class Heartbeat:

@@ -63,7 +63,10 @@ def adopt(floor: Floor) -> list[str]:
     lines = []
     mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
     for account in list(floor.accounts.values()):
-        if account.is_virtual or account.broker not in floor.venues or not set(account.symbols) <= set(mids):
+        if account.is_virtual or account.broker not in floor.venues:
+            continue
+        if not set(account.symbols) <= set(mids):
+            lines.append(f"{account.key}: a price is missing, ask again later")
             continue
         try:
             found = differences(account, floor.broker(account).holdings(), mids, floor.settings.trader)
@@ -76,14 +79,13 @@ def adopt(floor: Floor) -> list[str]:
 
 
 def resume(floor: Floor) -> list[str]:
-    """Let accounts buy again whose drawdown breaker has fired."""
+    """Let accounts buy again whose drawdown breaker has fired; the others keep the peak that theirs looks at."""
     lines = []
     for account in list(floor.accounts.values()):
-        if bool(account.state.is_broken.any()):
-            lines.append(f"{account.key}: the drawdown breaker is reset; the highest value counts from now on")
-        after = replace(account, state=reset_breaker(account.state))
+        if not bool(account.state.is_broken.any()):
+            continue
+        lines.append(f"{account.key}: the drawdown breaker is reset; the highest value counts from now on")
         with floor.ledger.write() as entry:
-            now = floor.clock.now()
-            event(entry, now, account.key, "resumed", "", "by a person")
-        floor.store(after)
+            event(entry, floor.clock.now(), account.key, "resumed", "", "by a person")
+        floor.store(replace(account, state=reset_breaker(account.state)))
     return lines

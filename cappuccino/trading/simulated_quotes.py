@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+
+import polars as pl
 
 from cappuccino.clock import Clock
-from cappuccino.market.interval import Interval
+from cappuccino.market.interval import DAY, Interval
 from cappuccino.market.quotes import Quote
 from cappuccino.market.simulated import SimulatedSource
 
@@ -15,11 +18,18 @@ class SimulatedQuotes:
 
     def __init__(self, source: SimulatedSource, clock: Clock) -> None:
         self._source, self._clock = source, clock
+        self._day: tuple[tuple[str, ...], datetime] | None = None
+        self._opens: dict[str, pl.Series] = {}
+        """Of all minutes of `_day`: a minute alone takes as long to make."""
 
     def quotes(self, symbols: tuple[str, ...]) -> Mapping[str, Quote]:
-        """Return the quotes of now."""
-        minute, now = Interval.M1, self._clock.now()
-        opened_at = minute.floor(now)
-        bars = self._source.bars(symbols, minute, opened_at, opened_at + minute.duration)
-        opens = bars.select("symbol", "open").iter_rows()
-        return {symbol: Quote(symbol, price, price, now) for symbol, price in opens}
+        """Return the quotes of now; none before the market's first day."""
+        now = self._clock.now()
+        day = Interval.D1.floor(now)
+        if self._day != (symbols, day):
+            bars = self._source.bars(symbols, Interval.M1, day, day + DAY)
+            parts = bars.partition_by("symbol", as_dict=True, include_key=False)
+            self._opens = {str(symbol): rows["open"] for (symbol,), rows in parts.items()}
+            self._day = (symbols, day)
+        minute = (now - day) // Interval.M1.duration
+        return {symbol: Quote(symbol, opens[minute], opens[minute], now) for symbol, opens in self._opens.items()}

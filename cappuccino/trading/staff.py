@@ -79,16 +79,23 @@ class Staff:
         self._say_failures()
 
     def is_left(self, account: DeskAccount) -> bool:
-        """Return whether a venue's account has nobody who may trade on it: it is to be sold."""
+        """Return whether a venue's account has nobody who may trade on it: it is to be sold.
+
+        Not while nobody knows who may, nor while its orders are all that a successor waits for.
+        """
         if account.is_virtual or account.key not in self._holders:
             return False
         holder = self._holders[account.key]
-        return holder is None or holder.place.model != account.model
+        if holder is None or holder.place.model == account.model:
+            return holder is None
+        candidate = self._floor.models.get(holder.place.model)
+        return candidate is not None and handed_over(account, candidate, account.stage) is None
 
     # Virtual accounts
 
     def _update_virtual(self, account: DeskAccount, place: Place | None, now: datetime) -> None:
-        if place is None or place.stage == "live":
+        if place is None or place.stage == "live" or account.market != self._floor.settings.market.source:
+            # Positions at the prices of one market are worth nothing on another.
             self._floor.store(replace(account, closed_at=now))
         elif place.stage != account.stage:
             self._floor.store(replace(account, stage=place.stage))
@@ -102,6 +109,7 @@ class Staff:
         fresh = DeskAccount(
             key=str(place.model),
             broker="simulated",
+            market=self._floor.settings.market.source,
             stage=place.stage,
             model=place.model,
             symbols=candidate.symbols,
@@ -135,7 +143,11 @@ class Staff:
     def _update_venue(self, venue: Venue, roster: Roster, now: datetime) -> None:
         """Open the venue's account, or hand it to whoever has the stage now."""
         name = venue.broker.name
-        holder = self._holders[name] = self._holder(venue, roster, now)
+        try:
+            holder = self._holders[name] = self._holder(venue, roster, now)
+        except CappuccinoError as error:  # whoever was permitted goes on
+            self._floor.voice.warn("live.permission", f"whether real money may be traded cannot be read: {error}")
+            holder = self._holders.get(name)
         account = self._floor.accounts.get(name)
         candidate = self._floor.models.get(holder.place.model) if holder else None
         if holder is None or candidate is None:
@@ -146,34 +158,34 @@ class Staff:
             successor = handed_over(account, candidate, venue.stage)
             if successor is not None and not self._floor.dealer(account).has_open(account):
                 self._floor.store(successor)
-        elif holder.capital_usd is not None and holder.capital_usd > account.cash_usd:
+        elif holder.capital_usd is not None and holder.capital_usd != account.cash_usd:
             step_usd = holder.capital_usd
             self._ask(venue, lambda held: self._floor.store(with_capital(account, step_usd, held)))
 
     def _open(
         self, venue: Venue, candidate: Candidate, held: Holdings, capital_usd: float | None, now: datetime
     ) -> None:
-        self._floor.store(open_venue_account(venue.broker.name, venue.stage, candidate, held, capital_usd, now))
+        self._floor.store(
+            open_venue_account(
+                venue.broker.name, self._floor.settings.market.source, venue.stage, candidate, held, capital_usd, now
+            )
+        )
 
     def _ask(self, venue: Venue, use: Callable[[Holdings], None]) -> None:
         try:
             held = venue.broker.holdings()
         except BrokerError as error:
-            self._floor.voice.warn(f"{venue.broker.name}.answers", f"{venue.broker.name}: {error}")
+            self._floor.voice.warn(f"{venue.broker.name}.answers", str(error))
             return
         use(held)
 
     def _holder(self, venue: Venue, roster: Roster, now: datetime) -> _Holder | None:
-        """Return who may trade at the venue; None for nobody."""
+        """Return who may trade at the venue, None for nobody; raises CappuccinoError when that cannot be read."""
         place = next((place for place in roster.places if place.stage == venue.stage), None)
         if not venue.broker.is_real_money:
             return _Holder(place, None) if place else None
-        voice, name = self._floor.voice, venue.broker.name
-        try:
-            permitted = self._permit(venue.broker.account_id(), now)
-        except CappuccinoError as error:  # whoever was permitted goes on
-            voice.warn("live.permission", f"whether real money may be traded cannot be read: {error}")
-            return self._holders.get(name)
+        voice = self._floor.voice
+        permitted = self._permit(venue.broker.account_id(), now)
         voice.over("live.permission")
         if permitted.reasons or place is None or permitted.model != place.model:
             voice.info("live.closed", "no real money is traded. " + "; ".join(permitted.reasons))

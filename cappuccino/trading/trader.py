@@ -35,6 +35,9 @@ class Trader:
         self._staff, self._watching = Staff(floor, read_roster, permit), Watching(floor)
         self._deciding = Deciding(floor)
         self._killing = Killing(floor, self._deciding)
+        # What positions were last worth counts until there is a quote: orders can then be followed without one.
+        rows = floor.ledger.rows("select symbol, price_usd from positions order by at_us")
+        self._last_prices = {row["symbol"]: row["price_usd"] for row in rows}
         self.n_polls = 0
         self.is_obeyed = True
         """False while the kill switch has not been obeyed to the end."""
@@ -49,15 +52,16 @@ class Trader:
         floor.beat("who trades")
         self._staff.update(now)
         self._say_troubles()
-        if self._sees_all():
-            self._follow(now)
-            for line in requests.obey(floor):
-                floor.say(line)
-            if kill:
-                self.is_obeyed = self._killing.obey(kill, now)
-                self._protect(now)
-            else:
-                self._advance(now)
+        sees_all = self._sees_all()
+        self._follow(now)
+        for line in requests.obey(floor):
+            floor.say(line)
+        if kill:
+            self.is_obeyed = self._killing.obey(kill, now)
+        if sees_all and kill:
+            self._protect(now)
+        elif sees_all:
+            self._advance(now)
         self._keep(now)
 
     def work(self) -> bool:
@@ -75,7 +79,8 @@ class Trader:
     def see(self, now: datetime | None = None) -> None:
         """Look at the prices of now."""
         feed = self.floor.feed
-        self.floor.look = self._guard.look(feed.symbols, feed.quotes(), feed.closes, now or self.floor.clock.now())
+        closes = {**self._last_prices, **feed.closes}
+        self.floor.look = self._guard.look(feed.symbols, feed.quotes(), closes, now or self.floor.clock.now())
 
     def _sees_all(self) -> bool:
         """Return whether every symbol of every account has ever had a price."""

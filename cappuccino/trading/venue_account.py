@@ -23,7 +23,13 @@ DUST_USD = 1.0
 
 
 def open_venue_account(
-    broker: str, stage: str, candidate: Candidate, holdings: Holdings, capital_usd: float | None, now: datetime
+    broker: str,
+    market: str,
+    stage: str,
+    candidate: Candidate,
+    holdings: Holdings,
+    capital_usd: float | None,
+    now: datetime,
 ) -> DeskAccount:
     """Return a new account that owns the venue's free cash, at most `capital_usd`, and none of the coins there."""
     free = float(holdings.free_cash_usd)
@@ -33,6 +39,7 @@ def open_venue_account(
     return DeskAccount(
         key=broker,
         broker=broker,
+        market=market,
         stage=stage,
         model=candidate.manifest.model,
         symbols=candidate.symbols,
@@ -47,7 +54,8 @@ def open_venue_account(
 def handed_over(account: DeskAccount, candidate: Candidate, stage: str) -> DeskAccount | None:
     """Return the account in the hands of another model, which finds cash and positions as they are.
 
-    None when something is held that the model does not trade: that has to be sold first.
+    What was decided on stays decided: it begins with the next close. None when something is held that the model does
+    not trade: that has to be sold first.
     """
     held = {symbol for symbol in account.symbols if account.units_of(symbol) > 0}
     if not held <= set(candidate.symbols):
@@ -59,17 +67,19 @@ def handed_over(account: DeskAccount, candidate: Candidate, stage: str) -> DeskA
         symbols=candidate.symbols,
         interval=candidate.interval,
         state=_reordered(account.state, account.symbols, candidate.symbols),
-        decided_at=None,
         marked_at=None,
         opening_closes=None,
     )
 
 
 def with_capital(account: DeskAccount, capital_usd: float, holdings: Holdings) -> DeskAccount:
-    """Return the account with a larger capital step: the difference comes out of what was not ours."""
-    more = capital_usd - account.cash_usd
+    """Return the account with another capital step: the difference comes out of what was not ours, or goes there.
+
+    Of a smaller step, what is invested stays until it is sold.
+    """
+    more, cash = capital_usd - account.cash_usd, float(account.state.cash_usd[0])
     spare = float(min(account.foreign.get(CASH, Decimal(0)), holdings.free_cash_usd))
-    added = max(min(more, spare), 0.0)
+    added = max(min(more, spare), 0.0) if more > 0 else max(more, -cash)
     if not added:
         return account
     state = replace(account.state, cash_usd=account.state.cash_usd + added)

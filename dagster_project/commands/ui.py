@@ -9,7 +9,12 @@ from pathlib import Path
 import click
 
 from cappuccino.commands.common import settings_of
+from cappuccino.credentials import ENV_FILE
 from cappuccino.settings import PREFIX, Settings, chosen_file
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Where Dagster starts: workspace.yaml names its folder relative to that."""
+WORKSPACE = "workspace.yaml"
 
 
 @click.command()
@@ -21,15 +26,20 @@ def ui(ctx: click.Context, port: int) -> None:
 
     settings = settings_of(ctx)
     prepare_home(settings.warehouse)
-    root = Path(__file__).resolve().parents[2]
-    os.environ.update(environment_of(settings, chosen_file(ctx.find_root().obj.get("config"))))
-    # workspace.yaml names its folder relative to where Dagster starts.
-    os.chdir(root)
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)])
+    os.environ.update(environment_of(settings, config_of(ctx)))
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", "dev", "-w", WORKSPACE, "-p", str(port)])
+
+
+def config_of(ctx: click.Context) -> Path | None:
+    """Return the configuration file in use, None without one."""
+    return chosen_file(ctx.find_root().obj.get("config"))
 
 
 def environment_of(settings: Settings, file: Path | None) -> dict[str, str]:
     """Return the variables that lead a process in another folder to the same settings, read from `file`."""
     paths = {"CONFIG": file, "WAREHOUSE": settings.warehouse, "MARKET__PATH": settings.market.path}
     named = {f"{PREFIX}{key}": str(path.absolute()) for key, path in paths.items() if path is not None}
+    if os.environ.get(ENV_FILE):
+        named[ENV_FILE] = str(Path(os.environ[ENV_FILE]).absolute())
     return {**named, f"{PREFIX}PROFILE": settings.profile}

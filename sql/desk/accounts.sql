@@ -8,8 +8,11 @@ columns:
   traded_until_utc: Close of the newest bar that it has traded through.
   cash_usd: Money that it started with.
   state: Cash, positions and the state of every risk rule, as JSON.
+  kept_by: >
+    Who trades it: `desk`, the asset that trades bars, or `trader`, the process whose ledger desk.trader_accounts copies.
 tests:
   - unique: [study, trial]
+  - accepted: {kept_by: [desk, trader]}
 */
 create table desk.accounts (
     study varchar not null,
@@ -18,5 +21,6 @@ create table desk.accounts (
     traded_until_utc timestamp not null,
     cash_usd double not null,
     state varchar not null,
+    kept_by varchar not null default 'desk',
     primary key (study, trial)
 );

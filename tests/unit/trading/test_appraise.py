@@ -138,6 +138,31 @@ def test_a_second_life_in_production_is_judged_alone(desk: Warehouse, small_sett
     assert own["fees_usd"] == pytest.approx(fees.item())
 
 
+def test_bars_that_the_trader_slept_through_changed_nothing(desk: Warehouse, small_settings: Settings) -> None:
+    now = OPENING + 60 * HOUR
+    trade_paper(desk, small_settings, now)
+    with desk.write() as writer:
+        writer.execute(
+            "delete from desk.equity where closed_at_utc = $first or closed_at_utc between $start and $stop",
+            first=OPENING + HOUR,
+            start=OPENING + 20 * HOUR,
+            stop=OPENING + 22 * HOUR,
+        )
+    assert appraise_production(desk, small_settings, now) == 1 + len(BASELINES)
+    assert rows(desk)["n_bars"].unique().to_list() == [60]
+    last = desk.query("select arg_max(value_usd, closed_at_utc) from desk.equity").item()
+    assert agent_row(desk)["total_return_frac"] == pytest.approx(last / 10_000 - 1)
+
+
+def test_bars_that_only_the_trader_knows_yet_are_left_for_later(desk: Warehouse, small_settings: Settings) -> None:
+    now = OPENING + 60 * HOUR
+    trade_paper(desk, small_settings, now)
+    with desk.write() as writer:
+        writer.execute("delete from market.bars_all where closed_at_utc > $then", then=now - HOUR)
+    appraise_production(desk, small_settings, now)
+    assert rows(desk)["n_bars"].unique().to_list() == [59]
+
+
 def test_measures_of_an_account_are_the_sums_done_by_hand() -> None:
     bars = pl.DataFrame(
         {

@@ -352,6 +352,17 @@ def test_changed_bars_of_later_change_nothing_before(desk: Warehouse, small_sett
     assert_frame_equal(table(desk, "equity").head(24), before, check_exact=True)
 
 
+def test_whom_the_trader_keeps_the_desk_leaves_alone(desk: Warehouse, small_settings: Settings) -> None:
+    act(desk, PROMOTED, (moves.promote, OTHER))
+    trade_paper(desk, small_settings, PROMOTED + 3 * HOUR)
+    assert table(desk, "accounts")["kept_by"].to_list() == ["desk", "desk"]
+    with desk.write() as writer:
+        writer.execute("update desk.accounts set kept_by = 'trader' where trial = $trial", trial=MODEL.trial)
+    (done,) = trade_paper(desk, small_settings, PROMOTED + 6 * HOUR)
+    assert done.account.model == OTHER
+    assert dict(table(desk, "equity").group_by("trial").len().iter_rows()) == {MODEL.trial: 3, OTHER.trial: 6}
+
+
 def test_accounts_come_back_from_the_warehouse_as_they_were_left(desk: Warehouse, small_settings: Settings) -> None:
     (done,) = trade_paper(desk, small_settings, PROMOTED + 24 * HOUR)
     with desk.read() as reader:
