@@ -89,7 +89,8 @@ def waiting_candidates(
     return dg.RunRequest(run_key=f"arena-{due.since}-{due.reason}-{now:%Y%m%dT%H}")
 
 
-@dg.sensor(job=trader_job, minimum_interval_seconds=60)
+# A copy decides nothing, so nobody has to switch it on.
+@dg.sensor(job=trader_job, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def trader_news(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],

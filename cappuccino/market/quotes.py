@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,22 @@ class Quote:
     @property
     def mid_usd(self) -> float:
         return (self.bid_usd + self.ask_usd) / 2.0
+
+
+def readable(rows: Mapping[str, Any], read: Callable[[str, Any], Quote]) -> dict[str, Quote]:
+    """Return the quotes of those `rows`, by symbol, that `read` understands: a broken one leaves the others alone.
+
+    Raises what `read` raised when it understands none.
+    """
+    quotes, errors = {}, []
+    for symbol, row in rows.items():
+        try:
+            quotes[symbol] = read(symbol, row)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            errors.append(error)
+    if errors and not quotes:
+        raise errors[0]
+    return quotes
 
 
 class QuoteSource(Protocol):

@@ -47,9 +47,9 @@ class Deciding:
         self._floor = floor
         self._conditions: dict[str, Conditions] = {}
 
-    def advance(self, account: DeskAccount, now: datetime) -> None:
+    def advance(self, account: DeskAccount, now: datetime, *, may_decide: bool = True) -> None:
         """Decide on the newest closed bar where that is due and possible, and protect otherwise."""
-        candidate = self._floor.models.get(account.model)
+        candidate = self._floor.models.get(account.model) if may_decide else None
         if candidate is None or not self._decides(account, candidate, now):
             self.protect(self._floor.accounts[account.key], now)
 

@@ -24,6 +24,8 @@ from cappuccino.trading.voice import Voice
 
 SETTLE_S = 8.0
 """Longest wait for orders at the market, within a poll."""
+LATE_S = 60.0
+"""Age, or two polls if longer, after which a recorded order is not sent any more."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Floor:
             broker,
             known.rules if known else self.rules,
             self.settings.execution,
-            Limits(late_s=2 * self.settings.trader.poll_s, settle_s=SETTLE_S),
+            Limits(late_s=max(2 * self.settings.trader.poll_s, LATE_S), settle_s=SETTLE_S),
             clock=self.clock,
             is_killed=lambda: read_kill(self.settings.desk) is not None,
             sleep=self.sleep,
@@ -109,7 +111,7 @@ class Floor:
         if account.is_virtual:
             return
         if failure:
-            self.voice.warn(f"{account.broker}.answers", failure)
+            self.voice.warn_if_it_stays(f"{account.broker}.answers", failure)
         else:
             self.voice.over(f"{account.broker}.answers")
 

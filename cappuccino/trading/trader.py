@@ -22,6 +22,8 @@ from cappuccino.trading.staff import Permit, ReadRoster, Staff
 from cappuccino.trading.switches import read_kill
 from cappuccino.trading.watching import Watching
 
+SLOW = timedelta(seconds=5)
+"""Time that bars may take to arrive before prices are looked at again."""
 KEPT = timedelta(days=30)
 """How long looks and heartbeats stay in the ledger; the warehouse keeps them for good."""
 
@@ -52,7 +54,7 @@ class Trader:
         floor.beat("who trades")
         self._staff.update(now)
         self._say_troubles()
-        sees_all = self._sees_all()
+        sees_all = self._sees_all() or self._sees_bars(now)
         self._follow(now)
         for line in requests.obey(floor):
             floor.say(line)
@@ -92,6 +94,12 @@ class Trader:
             self.floor.voice.over("blind")
         return not blind
 
+    def _sees_bars(self, now: datetime) -> bool:
+        """Return whether bars tell prices where no quote ever did."""
+        self.floor.feed.update(self.floor.needed(), now)
+        self.see(now)
+        return self._sees_all()
+
     def _follow(self, now: datetime) -> None:
         """Ask what became of orders, and hold the venues against our book."""
         floor = self.floor
@@ -101,7 +109,8 @@ class Trader:
             self._watching.read_news(account, dealer, now)
             account = floor.accounts[key] = dealer.work(account, floor.look.quotes)
             floor.say_answers(account, dealer.failure)
-            self._watching.compare(account, dealer, now)
+            if set(account.symbols) <= set(floor.look.quotes):
+                self._watching.compare(account, dealer, now)
 
     def _advance(self, now: datetime) -> None:
         """Let every account decide or be protected."""
@@ -109,6 +118,9 @@ class Trader:
         floor.voice.over("kill")
         floor.beat("bars")
         floor.feed.update(floor.needed(), now)
+        if floor.clock.now() - now > SLOW:  # the prices of before are no prices to order at
+            now = floor.clock.now()
+            self.see(now)
         for key in list(floor.accounts):
             floor.beat(f"decision of {key}")
             account = floor.accounts[key]
@@ -117,7 +129,7 @@ class Trader:
                 self._killing.sell_all(account, "left", now)
             else:
                 floor.voice.over(f"{key}.left")
-                self._deciding.advance(account, now)
+                self._deciding.advance(account, now, may_decide=self._staff.may_decide(account))
 
     def _protect(self, now: datetime) -> None:
         """Check the stops of all accounts: what lowers risk is sold under the kill switch as well."""
@@ -161,6 +173,6 @@ class Trader:
             else:
                 floor.voice.over(f"price.{symbol}")
         if floor.feed.failure:
-            floor.voice.warn("feed", f"the market feed: {floor.feed.failure}")
+            floor.voice.warn_if_it_stays("feed", f"the market feed: {floor.feed.failure}")
         else:
             floor.voice.over("feed")

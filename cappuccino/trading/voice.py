@@ -9,6 +9,9 @@ from cappuccino.settings import AlertSettings
 from cappuccino.trading.ledger import Ledger, from_us, to_us
 from cappuccino.watch.alerts import Alert, Alerts, Severity
 
+LOOKS = 2
+"""Looks in a row at which a failing call is worth a word."""
+
 
 class Voice:
     """Alerts of the trader: kept in the ledger, handed to `send`, and to `show` for whoever looks on."""
@@ -22,6 +25,8 @@ class Voice:
         show: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._ledger, self._show = ledger, show
+        self._looks: dict[str, int] = {}
+        """How often in a row a trouble was seen that is not worth a word at first."""
         self._alerts = Alerts(
             clock,
             self._store,
@@ -38,12 +43,19 @@ class Voice:
     def warn(self, key: str, message: str) -> None:
         self._alerts.raise_(key, Severity.WARNING, message)
 
+    def warn_if_it_stays(self, key: str, message: str) -> None:
+        """Warn of what comes and goes by itself, as failing calls do: when it is seen for the second time in a row."""
+        self._looks[key] = self._looks.get(key, 0) + 1
+        if self._looks[key] >= LOOKS:
+            self.warn(key, message)
+
     def critical(self, key: str, message: str) -> None:
         self._alerts.raise_(key, Severity.CRITICAL, message)
 
     def over(self, key: str) -> None:
         """The state of `key` has ended, if it ever began."""
-        self._alerts.resolve(key)
+        self._looks.pop(key, None)
+        self._alerts.resolve(key, f"{key}: over")
 
     @property
     def troubles(self) -> tuple[str, ...]:

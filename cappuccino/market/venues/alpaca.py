@@ -12,7 +12,7 @@ import polars as pl
 from cappuccino.clock import Clock, require_utc
 from cappuccino.errors import SourceError
 from cappuccino.market.interval import Interval
-from cappuccino.market.quotes import Quote
+from cappuccino.market.quotes import Quote, readable
 from cappuccino.market.ranges import Ask, pieces
 from cappuccino.market.venues.alpaca_client import tame
 from cappuccino.market.venues.books import Level, level_frame
@@ -77,7 +77,7 @@ class AlpacaSource(VenueSource):
 
         request = CryptoLatestQuoteRequest(symbol_or_symbols=names)
         found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_quote(request))
-        return {symbol: _quote(symbol, quote) for symbol in names if (quote := found.get(symbol))}
+        return readable({symbol: quote for symbol in names if (quote := found.get(symbol))}, _quote)
 
     def _request_tops(self, names: list[str]) -> dict[str, Quote]:
         from alpaca.data.requests import CryptoLatestOrderbookRequest
@@ -85,7 +85,7 @@ class AlpacaSource(VenueSource):
         request = CryptoLatestOrderbookRequest(symbol_or_symbols=names)
         found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_orderbook(request))
         books = {symbol: book for symbol in names if (book := found.get(symbol))}
-        return {symbol: _top(symbol, book) for symbol, book in books.items() if book["b"] and book["a"]}
+        return readable({symbol: book for symbol, book in books.items() if book["b"] and book["a"]}, _top)
 
     def _request_closes(self, names: list[str]) -> dict[str, Quote]:
         from alpaca.data.requests import CryptoLatestBarRequest
@@ -93,7 +93,7 @@ class AlpacaSource(VenueSource):
         request = CryptoLatestBarRequest(symbol_or_symbols=names)
         found = cast("dict[str, dict[str, Any] | None]", self._client.get_crypto_latest_bar(request))
         bars = {symbol: bar for symbol in names if (bar := found.get(symbol))}
-        return {symbol: _close(symbol, bar, self.clock.now()) for symbol, bar in bars.items()}
+        return readable(bars, partial(_close, now=self.clock.now()))
 
     @property
     def granularities(self) -> dict[Interval, str]:

@@ -10,8 +10,10 @@ from functools import cached_property, partial
 from typing import Any
 
 import polars as pl
+import requests
 
 from cappuccino.clock import Clock, require_utc
+from cappuccino.errors import SourceError
 from cappuccino.market.interval import Interval
 from cappuccino.market.quotes import Quote
 from cappuccino.market.ranges import Ask, pieces
@@ -52,24 +54,40 @@ class CoinbaseSource(VenueSource):
         return self._caller.call("symbols", self._request_symbols, "list of products")
 
     def quotes(self, symbols: tuple[str, ...]) -> Mapping[str, Quote]:
-        """Return the best prices of now, one question a symbol; a symbol without both sides is missing.
+        """Return the best prices of now, one question a symbol; one without both sides, or that fails, is missing.
 
-        Raises SourceError when Coinbase fails, talks nonsense, or has never heard of a symbol.
+        Where there are no books they come from the newest trades. Raises SourceError when Coinbase fails, talks
+        nonsense, or has never heard of a symbol, and there is no other that has a quote.
         """
-        found = {
-            name: self._caller.call("quotes", partial(self._request_quote, name), f"quote of {name}")
-            for name in sorted(set(symbols))
-        }
-        return {name: quote for name, quote in found.items() if quote}
+        found: dict[str, Quote | None] = {}
+        errors = []
+        for name in sorted(set(symbols)):
+            try:
+                found[name] = self._caller.call("quotes", partial(self._request_quote, name), f"quote of {name}")
+            except SourceError as error:
+                errors.append(error)
+        quotes = {name: quote for name, quote in found.items() if quote}
+        if errors and not quotes:
+            raise errors[0]
+        return quotes
 
     def _request_quote(self, name: str) -> Quote | None:
-        book = self._book(name, 1)
+        try:
+            book = self._book(name, 1)
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code != 404:
+                raise
+            return self._request_ticker(name)
         bids, asks = ([(float(at.price), float(at.size)) for at in side] for side in (book.bids, book.asks))
         if not bids or not asks:
             return None
         (bid, bid_units), (ask, ask_units) = max(bids), min(asks)
         at = require_utc(datetime.fromisoformat(book["time"])) if book["time"] else self.clock.now()
         return Quote(name, bid, ask, at, bid_units, ask_units)
+
+    def _request_ticker(self, name: str) -> Quote:
+        ticker = self._client.get_public_market_trades(_product(name), limit=1)
+        return Quote(name, float(ticker.best_bid), float(ticker.best_ask), self.clock.now())
 
     @cached_property
     def _client(self) -> Any:
