@@ -69,7 +69,7 @@ TRAIN_STARTS = {"long": datetime(2021, 1, 1, tzinfo=UTC), "short": datetime(2022
 HELD_OUT_STARTS = datetime(2024, 7, 1, tzinfo=UTC)
 HELD_OUT_STOPS = datetime(2025, 6, 30, tzinfo=UTC)
 LOOKBACK = 60
-TRADING = Rules.of(RiskSettings(), CostSettings())
+TRADING = Rules.of(RiskSettings(), CostSettings()).for_training()
 PPO, APG = Hyper(), Hyper(learner="apg", epochs=2)
 USUAL = Budget(updates=0, n_groups=16, n_accounts=8, horizon=64)
 """That of `TrainingSettings`; `updates` does not count, the CPU seconds decide."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from cappuccino.ensemble.document import Document, Member, from_json
 from cappuccino.ensemble.reference import Reference, Voter, bar_number
 from cappuccino.ensemble.seasons import Recall, Season, rewards, season
-from cappuccino.ensemble.votes import Ballot, outcome
+from cappuccino.ensemble.votes import Ballot, agreement, outcome
 from cappuccino.errors import ArtifactError, DataError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
@@ -43,6 +43,7 @@ class Assembly:
         self._voters = tuple(voters)
         self._close_usd = torch.tensor(panel.close, dtype=torch.float64)
         self._seasons = _Seasons(document.recall, voters, panel) if document.vote == "adaptive" else None
+        self._newest: tuple[int, Accounts, Ballot] | None = None
 
     def __call__(self, t: int, accounts: Accounts) -> Tensor:
         """Return target weights (N, A); raises DataError when the bars before row t are too few."""
@@ -56,8 +57,23 @@ class Assembly:
         """Return the weights (N, A) that `action` asks for after close[t]."""
         return self.wish.weights(action, accounts.weights(self._close_usd[t]))
 
+    def agreement(self, t: int, accounts: Accounts) -> Tensor:
+        """Return the share of the vote (N, A) that agrees with its outcome; raises DataError as a call does.
+
+        Nobody votes again when the newest ballot was about the same.
+        """
+        newest = self._newest
+        is_known = newest is not None and newest[0] == t and newest[1] is accounts
+        ballot = newest[2] if newest is not None and is_known else self.ballot(t, accounts)
+        return agreement(ballot, outcome(self.document.vote, ballot))
+
     def ballot(self, t: int, accounts: Accounts) -> Ballot:
         """Return every member's vote at row t, and what it counts; raises DataError as a call does."""
+        ballot = self._voted(t, accounts)
+        self._newest = (t, accounts, ballot)
+        return ballot
+
+    def _voted(self, t: int, accounts: Accounts) -> Ballot:
         votes = torch.stack([voter.action(t, accounts).double() for voter in self._voters])
         if self._seasons is None:
             return Ballot(votes, self.document.weights, np.ones(len(votes), dtype=bool))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from cappuccino.market.panel import BarPanel
@@ -14,7 +13,7 @@ from cappuccino.portfolio.measures import Measures
 from cappuccino.risk.rules import Rules
 from cappuccino.validation.baselines import benchmark_returns
 from cappuccino.validation.conduct import Conduct, Decides, Watched, conduct_of
-from cappuccino.validation.evaluate import EpisodeResult, Policy, run
+from cappuccino.validation.evaluate import EpisodeResult, Policy, decide_alone, run
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def compete(policies: Mapping[str, Decides], panel: BarPanel, start: int, stop: 
     Raises DataError when the range has no step, or the panel begins too late for a policy.
     """
     watched = {name: Watched(policy) for name, policy in policies.items()}
-    episode = run(_side_by_side(list(watched.values())), panel, start, stop, rules, n_accounts=len(watched))
+    episode = run(_SideBySide(list(watched.values())), panel, start, stop, rules, n_accounts=len(watched))
     benchmark = benchmark_returns(panel, start, stop)
     results = {
         name: Result(episode.measures(n, benchmark), conduct_of(one.actions, episode.units[:, n]), n)
@@ -59,11 +58,19 @@ def compete(policies: Mapping[str, Decides], panel: BarPanel, start: int, stop: 
     return Contest(panel, start, stop, episode, results)
 
 
-def _side_by_side(policies: Sequence[Policy]) -> Policy:
-    """Return the policy that gives account n to `policies[n]`, one by one: a batch may round another way."""
+class _SideBySide:
+    """The policy that gives account n to the n-th of its policies, one by one: a batch may round another way."""
 
-    def targets(t: int, accounts: Accounts) -> Tensor:
-        alone = [accounts.select(slice(n, n + 1)) for n in range(len(policies))]
-        return torch.cat([policy(t, one) for policy, one in zip(policies, alone, strict=True)])
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._policies = tuple(policies)
+        self._agreement: Tensor | None = None
 
-    return targets
+    def __call__(self, t: int, accounts: Accounts) -> Tensor:
+        """Return target weights (N, A)."""
+        alone = [accounts.select(slice(n, n + 1)) for n in range(len(self._policies))]
+        targets, self._agreement = decide_alone(self._policies, [t] * len(alone), alone)
+        return targets
+
+    def agreement(self, t: int, accounts: Accounts) -> Tensor | None:
+        """Return how far those agree who decided last, (N, A): asked for when they have just decided on `accounts`."""
+        return self._agreement

@@ -45,6 +45,10 @@ class VoteLog:
         self._ballots.append((t, ballot))
         return self._assembly.targets(outcome(self._assembly.document.vote, ballot), t, accounts)
 
+    def agreement(self, t: int, accounts: Accounts) -> Tensor:
+        """Return the share of the vote (N, A) that agrees with its outcome."""
+        return self._assembly.agreement(t, accounts)
+
     def rows(self, model: ModelId, panel: BarPanel) -> pl.DataFrame:
         """Return what was voted so far: one row per bar, symbol and member of `model`."""
         members = self._assembly.document.members

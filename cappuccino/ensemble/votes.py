@@ -40,6 +40,12 @@ def outcome(vote: Vote, ballot: Ballot) -> Tensor:
     return median(ballot.votes) if vote == "median" else weighted(ballot.votes, ballot.weights)
 
 
+def agreement(ballot: Ballot, action: Tensor) -> Tensor:
+    """Return the share of the vote (N, A) that has the sign of `action`, what came of it: all buy, or all do not."""
+    agrees = (ballot.votes > 0.0) == (action > 0.0)
+    return weighted(agrees.to(torch.float64), ballot.weights)
+
+
 def median(votes: Tensor) -> Tensor:
     """Return the middle of (M, N, A) votes over the members."""
     ordered, n = votes.sort(dim=0).values, len(votes)

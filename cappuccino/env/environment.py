@@ -18,7 +18,7 @@ from cappuccino.env.reward import RewardParts, RewardWeights, reward_parts
 from cappuccino.env.wish import Wish
 from cappuccino.errors import DataError
 from cappuccino.portfolio import engine
-from cappuccino.portfolio.account import Accounts
+from cappuccino.portfolio.account import Accounts, open_accounts
 from cappuccino.risk.rules import Rules
 
 Segments = tuple[tuple[int, int], ...]
@@ -222,7 +222,8 @@ def _random_accounts(draws: Tensor, mark_usd: Tensor, params: Params) -> Account
     held = weights > 0
     entry = mark_usd * (0.96 + 0.08 * draws[:, 2 + n_assets :])
     value = torch.full((n,), params.cash_usd, dtype=torch.float64, device=mark_usd.device)
-    return Accounts(
+    return replace(
+        open_accounts(n, n_assets, params.cash_usd, mark_usd.device),
         cash_usd=value * (1.0 - weights.sum(dim=1)),
         units=weights * value[:, None] / mark_usd,
         average_entry_usd=entry * held,
@@ -230,6 +231,4 @@ def _random_accounts(draws: Tensor, mark_usd: Tensor, params: Params) -> Account
         cycle_base_usd=value * invested,
         cycle_peak_usd=value * invested,
         in_cycle=invested,
-        took_profit=torch.zeros_like(invested),
-        out_until_us=torch.zeros(n, dtype=torch.int64, device=mark_usd.device),
     )

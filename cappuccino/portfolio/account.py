@@ -9,7 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-DTYPES = {"in_cycle": torch.bool, "took_profit": torch.bool, "out_until_us": torch.int64}
+DTYPES = {
+    "in_cycle": torch.bool,
+    "took_profit": torch.bool,
+    "out_until_us": torch.int64,
+    "observed_us": torch.int64,
+    "lost_day": torch.bool,
+    "is_broken": torch.bool,
+    "n_buys_today": torch.int64,
+    "n_losses": torch.int64,
+    "paused_until_us": torch.int64,
+}
+NEVER_US = -1
+FRESH: dict[str, float | bool | int] = {
+    "observed_us": NEVER_US,
+    "observed_usd": 0.0,
+    "day_start_usd": 0.0,
+    "lost_day": False,
+    "peak_usd": 0.0,
+    "is_broken": False,
+    "n_buys_today": 0,
+    "n_losses": 0,
+    "paused_until_us": 0,
+    "mean_return_frac": 0.0,
+    "mean_square_return": 0.0,
+}
+"""What limits and conviction remember of an account that they have never seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,29 @@ class Accounts:
     """(N,) bool: profit was taken in this cycle."""
     out_until_us: Tensor
     """(N,) int64: no buys before this moment, in microseconds since 1970 UTC; 0 = free."""
+    observed_us: Tensor
+    """(N,) int64: moment of the newest decision that limits and conviction know of; -1 = none yet, and then all that
+    they remember is 0 or false."""
+    observed_usd: Tensor
+    """(N,) account value then."""
+    day_start_usd: Tensor
+    """(N,) account value at the first decision of that UTC day."""
+    lost_day: Tensor
+    """(N,) bool: that day has lost as much as a day may."""
+    peak_usd: Tensor
+    """(N,) highest account value at any decision, or since the breaker was reset."""
+    is_broken: Tensor
+    """(N,) bool: the drawdown breaker has fired, and nobody has reset it."""
+    n_buys_today: Tensor
+    """(N,) int64 buys that were filled on that day."""
+    n_losses: Tensor
+    """(N,) int64 losing sales in a row, since the last pause."""
+    paused_until_us: Tensor
+    """(N,) int64: no buys before this moment, after too many losing sales; 0 = free."""
+    mean_return_frac: Tensor
+    """(N,) exponentially weighted mean of the returns from decision to decision."""
+    mean_square_return: Tensor
+    """(N,) the same of their squares."""
 
     def __len__(self) -> int:
         return self.cash_usd.shape[0]
@@ -86,11 +134,14 @@ class Accounts:
 
     @classmethod
     def from_rows(cls, rows: Sequence[dict[str, Any]], device: torch.device | str = "cpu") -> Accounts:
-        """Return the accounts that `to_rows` gave; raises KeyError when a field is missing."""
+        """Return the accounts that `to_rows` gave; raises KeyError when a field is missing.
+
+        Rows from before there were limits lack what these remember: such accounts are as new to them (`FRESH`).
+        """
         return cls(
             *(
                 torch.tensor(
-                    [row[field.name] for row in rows],
+                    [(FRESH | row)[field.name] for row in rows],
                     dtype=DTYPES.get(field.name, torch.float64),
                     device=device,
                 )
@@ -115,4 +166,8 @@ def open_accounts(n: int, n_assets: int, cash_usd: float | Tensor, device: torch
         in_cycle=zeros(n, dtype=torch.bool),
         took_profit=zeros(n, dtype=torch.bool),
         out_until_us=zeros(n, dtype=torch.int64),
+        **{
+            name: torch.full((n,), value, dtype=DTYPES.get(name, torch.float64), device=device)
+            for name, value in FRESH.items()
+        },
     )

@@ -1,4 +1,5 @@
-"""How deep and how restless each market has lately been: what impact and scaled thresholds are measured in.
+"""How deep, how restless and how alike markets have lately been: what impact, scaled thresholds, the limit on
+correlated symbols and conviction are measured in.
 
 Row t knows the bars up to t, which have closed when row t is decided on. The same bars give the same bits wherever
 the rows before the window begin.
@@ -16,6 +17,8 @@ from cappuccino.market.panel import BarPanel
 
 WINDOW_DAYS = 14
 """Days that conditions look back: two weekends, and returns enough at 1d bars. Less where the bars begin later."""
+_LEAST_SHARE = 1e-9
+"""Share of variance in the mean square that is no more than rounding: of prices that grow at an even pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,20 @@ class Conditions:
     """Mean traded value a day; 0 where nothing was traded."""
     daily_volatility_frac: Tensor
     """Root of the mean squared log return, scaled to a day; 0 where no price moved, and on a history's first bar."""
+    restlessness: Tensor
+    """Volatility of the last day alone, over that; 1 where no price moved."""
+    market_correlation: Tensor
+    """Correlation of the log returns with their mean over all symbols of the panel, in [-1, 1]; 0 where no price moved,
+    and on a history's first two bars."""
 
-    def at(self, rows: Tensor | int) -> Conditions:
+    def at(self, rows: Tensor | int | slice) -> Conditions:
         """Return the conditions of `rows` of a history."""
         return Conditions(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def rows(self) -> list[Conditions]:
+        """Return the conditions of each row of a history: what `at` gives, for all at once."""
+        columns = (getattr(self, field.name).unbind() for field in fields(self))
+        return [Conditions(*row) for row in zip(*columns, strict=True)]
 
     def to(self, device: torch.device | str) -> Conditions:
         """Return the same numbers on `device`."""
@@ -47,9 +60,41 @@ def trailing_conditions(close_usd: Tensor, volume: Tensor, interval: Interval) -
     n_bars = torch.arange(1, len(close_usd) + 1, dtype=torch.float64, device=close_usd.device).unsqueeze(1)
     traded_usd = trailing_sums(close_usd * volume, window) / n_bars.clamp(max=window)
     log_close = torch.log(close_usd)
-    squares = torch.diff(log_close, dim=0, prepend=log_close[:1]).square()
-    variance = trailing_sums(squares, window) / (n_bars - 1.0).clamp(1.0, window)  # n bars have n - 1 returns
-    return Conditions(traded_usd * interval.per_day, torch.sqrt(variance * interval.per_day))
+    returns = torch.diff(log_close, dim=0, prepend=log_close[:1])
+    n_returns = (n_bars - 1.0).clamp(min=1.0)  # n bars have n - 1 returns
+    volatility = _daily_volatility(returns, n_returns, window, interval)
+    today = _daily_volatility(returns, n_returns, interval.per_day, interval)
+    return Conditions(
+        daily_volume_usd=traded_usd * interval.per_day,
+        daily_volatility_frac=volatility,
+        restlessness=torch.where(volatility > 0.0, today / volatility, 1.0),
+        market_correlation=_market_correlation(returns, n_returns, window),
+    )
+
+
+def _daily_volatility(returns: Tensor, n_returns: Tensor, window: int, interval: Interval) -> Tensor:
+    """Return the root mean square of `returns` (T, A) over `window` bars, of which there are `n_returns` (T, 1)."""
+    variance = trailing_sums(returns.square(), window) / n_returns.clamp(max=window)
+    return torch.sqrt(variance * interval.per_day)
+
+
+def _market_correlation(returns: Tensor, n_returns: Tensor, window: int) -> Tensor:
+    """Return the correlation of each column of `returns` (T, A) with their mean, over `window` bars; (T, A).
+
+    corr = cov(r, m) / sqrt(var(r) var(m)),   cov(x, y) = E[x y] - E[x] E[y]
+    """
+    # One symbol after the other: torch's own sum may round a row by how many there are.
+    market = (sum(returns.unbind(1), torch.zeros_like(returns[:, 0])) / returns.shape[1]).unsqueeze(1)
+
+    def mean(values: Tensor) -> Tensor:
+        return trailing_sums(values, window) / n_returns.clamp(max=window)
+
+    mean_r, mean_m, square_r, square_m = mean(returns), mean(market), mean(returns.square()), mean(market.square())
+    variance_r, variance_m = square_r - mean_r.square(), square_m - mean_m.square()
+    has_moved = (variance_r > _LEAST_SHARE * square_r) & (variance_m > _LEAST_SHARE * square_m)
+    covariance = mean(returns * market) - mean_r * mean_m
+    deviations = torch.where(has_moved, variance_r * variance_m, 1.0).sqrt()
+    return torch.where(has_moved, covariance / deviations, 0.0).clamp(-1.0, 1.0)
 
 
 def trailing_sums(values: Tensor, window: int) -> Tensor:

@@ -1,6 +1,7 @@
 """THE step: wanted weights become orders, fills and the next accounts. Training and trading share it.
 
-One bar: `decide` at close[t] under the rules of `risk/`, `execute` at open[t+1], `mark` at close[t+1].
+One bar: `observe` and `decide` at close[t] under the rules of `risk/`, `execute` at open[t+1], `mark` at close[t+1].
+A trader that fills elsewhere executes in parts: `plan`, its own fills, `book`.
 Everything is differentiable from target weights to values, smooth wherever no rule switches.
 
 Shapes: N accounts, A assets. A price argument is (N, A), or (A,) when all accounts see the same bar; a time
@@ -21,20 +22,26 @@ from cappuccino.portfolio.account import Accounts
 from cappuccino.portfolio.clamp import unit_clamp
 from cappuccino.portfolio.conditions import Conditions
 from cappuccino.portfolio.costs import fee_usd, fill_price, impact_frac
-from cappuccino.risk import position
-from cappuccino.risk.layers import Orders, under_rules
+from cappuccino.risk import limits, position
+from cappuccino.risk.layers import Orders, fewer_buys, under_rules
 from cappuccino.risk.rules import Rule, Rules, is_on
 
 __all__ = [
     "Fills",
     "Orders",
+    "Plan",
     "Step",
     "actions_to_targets",
+    "book",
     "decide",
     "execute",
+    "fills_of",
     "mark",
+    "observe",
+    "plan",
     "protect",
     "require_prices",
+    "require_weights",
     "step",
 ]
 
@@ -56,6 +63,18 @@ class Fills:
     """The part of it that is impact."""
     realized_pnl_usd: Tensor
     """Of sales: proceeds less average entry, net of the fees of both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of the orders can be traded at a price of the market."""
+
+    units: Tensor
+    """(N, A) signed base units; 0 where nothing can be."""
+    price_usd: Tensor
+    """(N, A) expected price, slippage and impact included; the market's where nothing was ordered."""
+    impact_frac: Tensor | None
+    """(N, A) how far the orders move their prices; None without impact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,7 @@ def step(
     filled_us: Tensor | int,
     rules: Rules,
     conditions: Conditions | None = None,
+    agreement: Tensor | None = None,
     *,
     checked: bool = True,
 ) -> tuple[Accounts, Step]:
@@ -93,9 +113,11 @@ def step(
         require_prices(mark_usd)
         require_prices(fill_usd)
         require_prices(next_mark_usd)
-        _require_weights(target_weights)
+        require_weights(target_weights)
     value_before = accounts.value(mark_usd)
-    orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules, conditions)
+    if rules.filter_buys:
+        accounts = limits.observe(accounts, value_before, decided_us, rules)
+    orders = _decided(accounts, target_weights, value_before, mark_usd, decided_us, rules, conditions, agreement)
     accounts, fills = _executed(accounts, orders, fill_usd, filled_us, rules, conditions)
     value_after = accounts.value(next_mark_usd)
     return _marked(accounts, value_after, next_mark_usd), Step(fills, value_before, value_after, orders.rules)
@@ -112,6 +134,17 @@ def actions_to_targets(actions: Tensor, max_weight: float, cash_reserve: Tensor 
     return wanted * ((1.0 - cash_reserve) / total).clamp(max=1.0).unsqueeze(-1)
 
 
+def observe(accounts: Accounts, mark_usd: Tensor, now_us: Tensor | int, rules: Rules) -> Accounts:
+    """Return the accounts when limits and conviction have noted what they are worth at `mark_usd`, at a decision.
+
+    Whoever decides keeps the result: of decisions that were not observed nothing is remembered. Noting a moment twice
+    changes nothing, and so does noting one under rules that remember nothing. Raises DataError when a price is not a
+    positive number.
+    """
+    require_prices(mark_usd)
+    return limits.observe(accounts, accounts.value(mark_usd), now_us, rules) if rules.filter_buys else accounts
+
+
 def decide(
     accounts: Accounts,
     target_weights: Tensor,
@@ -119,15 +152,17 @@ def decide(
     now_us: Tensor | int,
     rules: Rules,
     conditions: Conditions | None = None,
+    agreement: Tensor | None = None,
 ) -> Orders:
-    """Return the orders that lead from present positions towards `target_weights` (N, A), under both layers.
+    """Return the orders that lead from present positions towards `target_weights` (N, A), under all layers.
 
-    Raises DataError when a price is not a positive number or a weight not a number, ValueError on other
-    shapes, and as `under_rules` does.
+    The same whether or not the accounts were observed before. `agreement` (N, A) is the share of an ensemble's votes
+    that agree with what came of them; None where nobody votes. Raises DataError when a price is not a positive number
+    or a weight not a number, ValueError on other shapes, and as `under_rules` and `fewer_buys` do.
     """
-    require_prices(mark_usd)
-    _require_weights(target_weights)
-    return _decided(accounts, target_weights, accounts.value(mark_usd), mark_usd, now_us, rules, conditions)
+    require_weights(target_weights)
+    accounts, value = observe(accounts, mark_usd, now_us, rules), accounts.value(mark_usd)
+    return _decided(accounts, target_weights, value, mark_usd, now_us, rules, conditions, agreement)
 
 
 def protect(
@@ -154,8 +189,9 @@ def _decided(
     now_us: Tensor | int,
     rules: Rules,
     conditions: Conditions | None,
+    agreement: Tensor | None,
 ) -> Orders:
-    """Do what `decide` does, with the accounts' `value` (N,) at `mark_usd`."""
+    """Do what `decide` does with observed accounts, worth `value` (N,) at `mark_usd`."""
     if target_weights.shape != accounts.units.shape:
         raise ValueError(f"targets {tuple(target_weights.shape)}, accounts {tuple(accounts.units.shape)}")
     wanted = _towards(accounts, target_weights, value, mark_usd, rules)
@@ -163,6 +199,8 @@ def _decided(
     if rules.max_weight_frac < 1.0:
         capped = (target_weights > rules.max_weight_frac).any(-1)
         orders = replace(orders, rules=orders.rules + capped * Rule.WEIGHT_CAP.value)
+    if rules.filter_buys:
+        orders = fewer_buys(accounts, orders, value, mark_usd, now_us, rules, conditions, agreement)
     return orders
 
 
@@ -186,11 +224,9 @@ def execute(
     rules: Rules,
     conditions: Conditions | None = None,
 ) -> tuple[Accounts, Fills]:
-    """Fill orders at `fill_usd` plus slippage: sells first, then buys as far as cash with fee allows.
+    """Fill orders at `fill_usd` as the cost model says: `plan`, `fills_of`, `book`.
 
-    Orders below the smallest size are skipped, except those that protect or close a position. Impact is that of the
-    whole order, also where cash buys less of it. Raises DataError when a price is not a positive number, ValueError
-    when the rules need `conditions`.
+    Raises DataError when a price is not a positive number, ValueError when the rules need `conditions`.
     """
     require_prices(fill_usd)
     return _executed(accounts, orders, fill_usd, now_us, rules, conditions)
@@ -205,24 +241,36 @@ def _executed(
     conditions: Conditions | None,
 ) -> tuple[Accounts, Fills]:
     """Do what `execute` does."""
-    fee, units = rules.costs.fee_frac, accounts.units
-    wanted = torch.maximum(orders.units, -units)
+    fills = fills_of(accounts, plan(accounts, orders, fill_usd, rules, conditions), fill_usd, rules)
+    return book(accounts, fills, orders.rules, fill_usd, now_us, rules), fills
+
+
+def plan(
+    accounts: Accounts, orders: Orders, fill_usd: Tensor, rules: Rules, conditions: Conditions | None = None
+) -> Plan:
+    """Return what of `orders` can be traded at `fill_usd`: sells first, buys as far as cash with fee goes.
+
+    Orders below the smallest size are left out, except those that protect or close a position. Impact is that of the
+    whole order, also where cash buys less of it. Raises ValueError when impact needs `conditions`.
+    """
+    wanted = torch.maximum(orders.units, -accounts.units)
     impact = _impact((wanted * fill_usd).abs(), rules, conditions)
     price = fill_price(fill_usd, torch.sign(orders.units), rules.costs.slippage_frac, impact)
-    size = _affordable(accounts, orders, wanted, price, rules)
-    notional = size * price
-    fees = fee_usd(notional.abs(), fee)
-    cash = (accounts.cash_usd - (notional + fees).sum(-1)).clamp(min=0.0)  # rounding may leave -1e-12
-    sold = (-size).clamp(min=0.0)
-    fills = Fills(
+    return Plan(_affordable(accounts, orders, wanted, price, rules), price, impact)
+
+
+def fills_of(accounts: Accounts, planned: Plan, fill_usd: Tensor, rules: Rules) -> Fills:
+    """Return what the cost model says of `planned`: all of it filled at its price, when the market is at `fill_usd`."""
+    fee, size, price = rules.costs.fee_frac, planned.units, planned.price_usd
+    impact, sold = planned.impact_frac, (-size).clamp(min=0.0)
+    return Fills(
         units=size,
         price_usd=price,
-        fee_usd=fees,
+        fee_usd=fee_usd((size * price).abs(), fee),
         slippage_usd=(size * (price - fill_usd)).abs(),
         impact_usd=torch.zeros_like(size) if impact is None else (size * fill_usd).abs() * impact,
         realized_pnl_usd=sold * (price * (1.0 - fee) - accounts.average_entry_usd * (1.0 + fee)),
     )
-    return _booked(accounts, cash, units + size, size, price, fill_usd, orders, now_us, rules), fills
 
 
 def _impact(wanted_usd: Tensor, rules: Rules, conditions: Conditions | None) -> Tensor | None:
@@ -248,35 +296,47 @@ def _affordable(accounts: Accounts, orders: Orders, size: Tensor, price: Tensor,
     return torch.where(sells < 0.0, size, bought)
 
 
-def _booked(
+def book(
     accounts: Accounts,
-    cash: Tensor,
-    units: Tensor,
-    size: Tensor,
-    price: Tensor,
-    fill_usd: Tensor,
-    orders: Orders,
+    fills: Fills,
+    order_rules: Tensor,
+    mark_usd: Tensor,
     now_us: Tensor | int,
     rules: Rules,
+    counted: Tensor | None = None,
 ) -> Accounts:
-    """Return the accounts after fills of `size` at `price`: entries, peaks and cycles."""
+    """Return the accounts after `fills` that happened, whoever filled them: cash, entries, peaks, cycles and counts.
+
+    `order_rules` (N,) are `Orders.rules` of what was filled; `mark_usd` is the market's price, which peaks and the base
+    of a new cycle are taken at. No fill sells more than is held. Of `fills` units, price, fee and realised profit are
+    read; the price must be finite also where nothing was traded. A fee taken in coins is left out of the units and
+    counts, in USD, as the fee. `counted` (N, A) bool tells which fills count as trades of their own, for limits on
+    their number; all do where it is None, and of an order that fills in parts only one should.
+    """
+    size, price = fills.units, fills.price_usd
+    cash = (accounts.cash_usd - (size * price + fills.fee_usd).sum(-1)).clamp(min=0.0)  # rounding may leave -1e-12
+    units = accounts.units + size
     held = units > 0.0
     share_bought = size.clamp(min=0.0) / torch.where(held, units, 1.0)
     entry = accounts.average_entry_usd + (price - accounts.average_entry_usd) * share_bought
     exposed = held.any(-1)
     # Bases and peaks are only compared with, so no gradient needs to remember them.
-    value = (cash + (units * fill_usd).sum(-1)).detach()
+    value = (cash + (units * mark_usd).sum(-1)).detach()
     took_profit, out_until = accounts.took_profit, accounts.out_until_us
     if is_on(rules.profit_take_frac):
-        took_profit = (took_profit | (orders.rules & Rule.PROFIT_TAKE.value).bool()) & exposed
+        took_profit = (took_profit | (order_rules & Rule.PROFIT_TAKE.value).bool()) & exposed
     if is_on(rules.move_to_cash_frac):
-        moved = (orders.rules & Rule.MOVE_TO_CASH.value).bool()
+        moved = (order_rules & Rule.MOVE_TO_CASH.value).bool()
         out_until = torch.where(moved, now_us + rules.cash_us, out_until)
-    return Accounts(
+    if rules.limits.are_on:
+        trades = size if counted is None else size * counted
+        accounts = limits.count(accounts, trades, fills.realized_pnl_usd, now_us, rules.limits)
+    return replace(
+        accounts,
         cash_usd=cash,
         units=units,
         average_entry_usd=entry * held,
-        peak_price_usd=torch.maximum(accounts.peak_price_usd, fill_usd) * held,
+        peak_price_usd=torch.maximum(accounts.peak_price_usd, mark_usd) * held,
         cycle_base_usd=torch.where(accounts.in_cycle, accounts.cycle_base_usd, value) * exposed,
         cycle_peak_usd=torch.where(accounts.in_cycle, accounts.cycle_peak_usd, value) * exposed,
         in_cycle=exposed,
@@ -303,7 +363,8 @@ def _marked(accounts: Accounts, value: Tensor, close_usd: Tensor) -> Accounts:
     )
 
 
-def _require_weights(target_weights: Tensor) -> None:
+def require_weights(target_weights: Tensor) -> None:
+    """Raise DataError unless every weight is a finite number."""
     if not math.isfinite(target_weights.detach().sum().item()):
         raise DataError("a target weight is NaN or infinite; look at the policy's inputs and weights")
 

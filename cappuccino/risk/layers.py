@@ -1,20 +1,23 @@
 """Both risk layers over the agent's wish: what becomes an order.
 
-The strongest first: portfolio protection, position risk, the wish. A rule only ever lowers an order (a sale
-is larger, a buy smaller), so none blocks what lowers risk. A rule that is off costs nothing.
+The strongest first: portfolio protection, position risk, pre-trade limits, conviction, the wish. A rule only ever
+lowers an order (a sale is larger, a buy smaller), so none blocks what lowers risk; limits and conviction look at buys
+alone. A rule that is off costs nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cappuccino.portfolio.account import Accounts
 from cappuccino.portfolio.conditions import Conditions
-from cappuccino.risk import position, protection
-from cappuccino.risk.rules import Rule, Rules, Threshold, is_on
+from cappuccino.portfolio.costs import ROUNDING_USD
+from cappuccino.risk import limits, position, protection
+from cappuccino.risk.conviction import Scores, scores_of
+from cappuccino.risk.rules import Limits, Rule, Rules, Threshold, is_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Orders:
     """(N, A) bool: a risk rule sells; no filter may drop it."""
     rules: Tensor
     """(N,) int64 sum of `Rule` flags that changed the orders."""
+    conviction: Scores | None = None
+    """What spoke for each wanted buy; None where nobody wanted one, or conviction is off."""
 
 
 def under_rules(
@@ -58,6 +63,95 @@ def under_rules(
         protective = protective | takes
         trade = torch.where(takes, torch.minimum(trade, units * -0.5), trade)  # also: no buys in this step
     return Orders(trade, protective & (units > 0), flags)
+
+
+def fewer_buys(
+    accounts: Accounts,
+    orders: Orders,
+    value_usd: Tensor,
+    mark_usd: Tensor,
+    now_us: Tensor | int,
+    rules: Rules,
+    conditions: Conditions | None,
+    agreement: Tensor | None,
+) -> Orders:
+    """Return `orders` less the buys that limits or conviction drop, and with those cut that are too large.
+
+    Limits that stop everything speak first, so conviction judges what may be bought at all; those that cut speak last.
+    `accounts`, worth `value_usd` (N,) at `mark_usd`, have been observed at `now_us`. Raises ValueError when a rule
+    needs `conditions` and there are none.
+    """
+    rules.require_for_buys(conditions)
+    orders_usd = orders.units * mark_usd
+    # The crumbs that rounding leaves of "hold exactly what you have" are no buys, and never sent.
+    is_buy = orders_usd > ROUNDING_USD
+    if not is_buy.any():
+        return orders
+    is_left = is_buy
+    for rule, is_stopped in _stops(accounts, now_us, rules.limits).items():
+        orders = _without(orders, is_stopped.unsqueeze(1) & is_buy, rule)
+        is_left = is_left & ~is_stopped.unsqueeze(1)
+    if rules.min_conviction > 0 and conditions is not None:
+        scores = scores_of(accounts, orders_usd, value_usd, conditions, agreement, rules)
+        is_strong = scores.score >= rules.min_conviction
+        orders = _without(replace(orders, conviction=scores), is_left & ~is_strong, Rule.CONVICTION)
+        is_left = is_left & is_strong
+    return _cut(accounts, orders, value_usd, mark_usd, rules, conditions) if is_left.any() else orders
+
+
+def _without(orders: Orders, dropped: Tensor, rule: Rule) -> Orders:
+    """Return `orders` without those that `rule` dropped, (N, A) bool."""
+    if not dropped.any():
+        return orders
+    flags = orders.rules + dropped.any(1) * rule.value
+    return replace(orders, units=torch.where(dropped, 0.0, orders.units), rules=flags)
+
+
+def _stops(accounts: Accounts, now_us: Tensor | int, numbers: Limits) -> dict[Rule, Tensor]:
+    """Return who must not buy at all, (N,) bool, by each limit that is on."""
+    stops = {}
+    if numbers.daily_loss_frac > 0:
+        stops[Rule.DAILY_LOSS] = limits.daily_loss(accounts)
+    if numbers.drawdown_frac > 0:
+        stops[Rule.DRAWDOWN_BREAKER] = limits.drawdown_breaker(accounts)
+    if numbers.losing_trades > 0:
+        stops[Rule.LOSING_STREAK] = limits.losing_streak(accounts, now_us)
+    return {rule: is_stopped for rule, is_stopped in stops.items() if is_stopped.any()}
+
+
+def _cut(
+    accounts: Accounts,
+    orders: Orders,
+    value_usd: Tensor,
+    mark_usd: Tensor,
+    rules: Rules,
+    conditions: Conditions | None,
+) -> Orders:
+    """Return `orders` with no larger and no more buys than the limits on single buys allow."""
+    numbers = rules.limits
+    if rules.limit_order_size:
+        largest_usd = limits.largest_order_usd(value_usd, numbers)
+        is_large = orders.units * mark_usd > largest_usd + ROUNDING_USD
+        orders = _with_buys(orders, is_large, largest_usd / mark_usd, Rule.ORDER_SIZE)
+    if numbers.max_buys_per_day > 0:
+        is_late = limits.order_rate(accounts, orders.units * mark_usd, numbers.max_buys_per_day)
+        orders = _without(orders, is_late, Rule.ORDER_RATE)
+    if numbers.max_correlated_frac > 0 and conditions is not None:
+        share = limits.correlated_exposure(accounts, orders.units, value_usd, mark_usd, conditions, numbers)
+        is_cut = (share < 1.0) & (orders.units > 0.0)
+        orders = _with_buys(orders, is_cut, orders.units * share, Rule.CORRELATED_EXPOSURE)
+    return orders
+
+
+def _with_buys(orders: Orders, is_cut: Tensor, units: Tensor, rule: Rule) -> Orders:
+    """Return `orders` with `units` (N, A) where `rule` cut them, (N, A) bool."""
+    if not is_cut.any():
+        return orders
+    return replace(
+        orders,
+        units=torch.where(is_cut, units, orders.units),
+        rules=orders.rules + is_cut.any(1) * rule.value,
+    )
 
 
 def _portfolio_layer(

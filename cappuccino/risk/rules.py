@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cappuccino.portfolio.conditions import Conditions
+from cappuccino.market.interval import Interval
+from cappuccino.portfolio.conditions import WINDOW_DAYS, Conditions
 from cappuccino.portfolio.costs import Costs
-from cappuccino.settings import CostSettings, RiskSettings
+from cappuccino.settings import CostSettings, LimitSettings, RiskSettings
 
 US_PER_HOUR = 3_600_000_000
+US_PER_DAY = 24 * US_PER_HOUR
 Threshold = float | Tensor
 """One number for all, or a tensor: see `Rules`."""
 BySymbol = tuple[tuple[str, float], ...]
@@ -37,6 +39,70 @@ class Rule(IntFlag):
     """A position fell below its peak price: sold."""
     WEIGHT_CAP = 64
     """A wanted weight was above the largest allowed."""
+    DAILY_LOSS = 128
+    """No buys, because the day has lost as much as a day may."""
+    DRAWDOWN_BREAKER = 256
+    """No buys, because value fell too far below its highest; until the operator resumes."""
+    LOSING_STREAK = 512
+    """No buys for a while, because too many sales in a row lost."""
+    ORDER_SIZE = 1024
+    """A buy was cut to the largest order."""
+    ORDER_RATE = 2048
+    """A buy was dropped, because the day has had all its buys."""
+    CORRELATED_EXPOSURE = 4096
+    """Buys of symbols that move with the market were scaled down together."""
+    CONVICTION = 8192
+    """A buy was dropped, because too little spoke for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Pre-trade limits, which only ever lower buys; a number of 0 switches its limit off."""
+
+    daily_loss_frac: float = 0.0
+    drawdown_frac: float = 0.0
+    losing_trades: int = 0
+    pause_us: int = 0
+    """How long losing trades pause buys, in microseconds."""
+    max_order_frac: float = 0.0
+    """Of account value."""
+    max_order_usd: float = 0.0
+    max_buys_per_day: int = 0
+    correlated_from: float = 0.0
+    """Correlation with the market from which on a symbol counts as correlated."""
+    max_correlated_frac: float = 0.0
+    """Of account value, in all correlated symbols together."""
+
+    @classmethod
+    def of(cls, settings: LimitSettings) -> Limits:
+        return cls(
+            daily_loss_frac=settings.daily_loss_frac,
+            drawdown_frac=settings.drawdown_frac,
+            losing_trades=settings.losing_trades,
+            pause_us=round(settings.pause_hours * US_PER_HOUR),
+            max_order_frac=settings.max_order_frac,
+            max_order_usd=settings.max_order_usd,
+            max_buys_per_day=settings.max_buys_per_day,
+            correlated_from=settings.correlated_from,
+            max_correlated_frac=settings.max_correlated_frac,
+        )
+
+    @property
+    def are_on(self) -> bool:
+        return any(
+            (
+                self.daily_loss_frac,
+                self.drawdown_frac,
+                self.losing_trades,
+                self.max_order_frac,
+                self.max_order_usd,
+                self.max_buys_per_day,
+                self.max_correlated_frac,
+            )
+        )
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +131,11 @@ class Rules:
     stop_loss_by_symbol: BySymbol = ()
     """Exceptions that `on` puts into the place of `stop_loss_frac`."""
     position_trailing_stop_by_symbol: BySymbol = ()
+    limits: Limits = NO_LIMITS
+    min_conviction: float = 0.0
+    """Score below which a buy is dropped."""
+    sharpe_bars: int = 100
+    """Span, in decisions, of the Sharpe ratio that counts in the score."""
 
     @classmethod
     def of(cls, risk: RiskSettings, costs: CostSettings) -> Rules:
@@ -83,12 +154,37 @@ class Rules:
             position_scaled=position.volatility_scaled,
             stop_loss_by_symbol=tuple(position.stop_loss_by_symbol.items()),
             position_trailing_stop_by_symbol=tuple(position.trailing_stop_by_symbol.items()),
+            limits=Limits.of(risk.limits),
+            min_conviction=risk.conviction.min_score,
+            sharpe_bars=risk.conviction.sharpe_bars,
         )
 
     @property
     def need_conditions(self) -> bool:
-        """Whether a step under these rules has to know the market's volume and volatility."""
-        return self.costs.impact > 0 or self.are_scaled
+        """Whether a step under these rules has to know the market's conditions."""
+        return self.costs.impact > 0 or self.are_scaled or self.judge_by_conditions
+
+    def history_bars(self, interval: Interval) -> int:
+        """Return how many bars before a decision its conditions come from; 0 where no rule needs them.
+
+        With fewer, the same decision may be another one when the bars begin elsewhere.
+        """
+        return WINDOW_DAYS * interval.per_day + 1 if self.need_conditions else 0
+
+    @property
+    def judge_by_conditions(self) -> bool:
+        """Whether limits or conviction have to know the market's conditions."""
+        return self.limits.max_correlated_frac > 0 or self.min_conviction > 0
+
+    @property
+    def limit_order_size(self) -> bool:
+        """Whether a buy can be larger than the largest order: no wish is above the largest weight."""
+        return self.limits.max_order_usd > 0 or 0 < self.limits.max_order_frac < self.max_weight_frac
+
+    @property
+    def filter_buys(self) -> bool:
+        """Whether limits or conviction are on: a step then remembers how the account fared."""
+        return self.min_conviction > 0 or self.limits.are_on
 
     @property
     def are_scaled(self) -> bool:
@@ -101,6 +197,11 @@ class Rules:
             raise ValueError("thresholds by symbol have no places yet; use `rules.on(symbols)`")
         if conditions is None and self.are_scaled:
             raise ValueError("scaled thresholds need the market's conditions; use `conditions_of(panel)`")
+
+    def require_for_buys(self, conditions: Conditions | None) -> None:
+        """Raise ValueError unless limits and conviction can judge buys under `conditions`."""
+        if conditions is None and self.judge_by_conditions:
+            raise ValueError("limits and conviction need the market's conditions; use `conditions_of(panel)`")
 
     def on(self, symbols: tuple[str, ...], device: torch.device | str = "cpu") -> Rules:
         """Return the rules for accounts in `symbols` on `device`: thresholds by symbol find their places, (A,).
@@ -139,7 +240,23 @@ class Rules:
             position_scaled=False,
             stop_loss_by_symbol=(),
             position_trailing_stop_by_symbol=(),
+            limits=NO_LIMITS,
+            min_conviction=0.0,
+            sharpe_bars=100,
         )
+
+    def for_training(self) -> Rules:
+        """Return the same rules without limits and conviction: what an agent learns under.
+
+        These judge an account by days and weeks, an episode has few of them; and a learner that is not allowed to buy
+        learns nothing.
+        """
+        return replace(self, limits=NO_LIMITS, min_conviction=0.0)
+
+
+def rule_names(flags: int) -> tuple[str, ...]:
+    """Return the names of the `Rule` flags in `flags`, in words."""
+    return tuple(str(rule.name).lower().replace("_", " ") for rule in Rule if flags & rule)
 
 
 def is_on(threshold: Threshold) -> bool:

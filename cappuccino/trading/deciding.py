@@ -13,6 +13,7 @@ from cappuccino.errors import CappuccinoError
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.conditions import Conditions, conditions_of
+from cappuccino.risk.rules import rule_names
 from cappuccino.trading import decision as decisions
 from cappuccino.trading import orders
 from cappuccino.trading.bars_marked import mark_bars
@@ -20,7 +21,7 @@ from cappuccino.trading.dealing import Dealer
 from cappuccino.trading.decision import Decision
 from cappuccino.trading.desk_account import DeskAccount, store_account
 from cappuccino.trading.explain import explain
-from cappuccino.trading.floor import Floor, event, need_of, rule_names
+from cappuccino.trading.floor import Floor, event, need_of
 from cappuccino.trading.guard import bar_trouble
 from cappuccino.trading.ledger import Entry
 
@@ -216,4 +217,4 @@ def _record(entry: Entry, made: Decision, latency_s: float) -> None:
     for symbol, why in made.too_small.items():
         event(entry, made.decided_at, made.before.key, "too small", symbol, why)
     if made.rules:
-        event(entry, made.decided_at, made.before.key, "rules", "", rule_names(made.rules))
+        event(entry, made.decided_at, made.before.key, "rules", "", ", ".join(rule_names(made.rules)))

@@ -86,8 +86,8 @@ def measure_drift(warehouse: Warehouse, settings: Settings, now: datetime) -> pl
         days = list(_new_days(reader, now))
     models = {model: _candidate(settings, model) for model in {day.model for day in days}}
     with warehouse.read() as reader:
-        known = [(day, models[day.model], _panel(reader, day, models[day.model])) for day in days]
-    rules = Rules.of(settings.risk, settings.costs)
+        rules = Rules.of(settings.risk, settings.costs)
+        known = [(day, models[day.model], _panel(reader, day, models[day.model], rules)) for day in days]
     rows = [
         _row(day, *_found(day, candidate, panel, rules))
         for day, candidate, panel in known
@@ -243,11 +243,12 @@ def _candidate(settings: Settings, model: ModelId) -> Candidate | str:
         return f"the model cannot be loaded: {error}"
 
 
-def _panel(reader: Reader, day: Day, candidate: Candidate | str) -> BarPanel | None:
+def _panel(reader: Reader, day: Day, candidate: Candidate | str, rules: Rules) -> BarPanel | None:
     """Return the bars that the day needs; None while the warehouse has not got all of them."""
     if isinstance(candidate, str):
         return None
-    start = day.begun_at - (candidate.history_bars + 1) * candidate.interval.duration
+    n_before = max(candidate.history_bars, rules.history_bars(candidate.interval)) + 1
+    start = day.begun_at - n_before * candidate.interval.duration
     try:
         panel = candidate.market.panel(reader, day.end, start)
     except DataError:

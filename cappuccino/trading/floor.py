@@ -10,7 +10,7 @@ from cappuccino.arena.candidate import Candidate
 from cappuccino.brokers.broker import Broker
 from cappuccino.clock import Clock
 from cappuccino.market.quotes import Quote
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Rules
 from cappuccino.settings import Settings
 from cappuccino.trading.dealing import Dealer, Limits
 from cappuccino.trading.desk_account import DeskAccount, open_accounts_of, store_account
@@ -132,8 +132,3 @@ def is_flat(account: DeskAccount) -> bool:
 def event(entry: Entry, at: datetime, account: str, kind: str, symbol: str, detail: str) -> None:
     """Add a line to the ledger's `events`."""
     entry.insert("events", at_us=to_us(at), account=account, kind=kind, symbol=symbol, detail=detail)
-
-
-def rule_names(flags: int) -> str:
-    """Return the names of `Rule` flags, in words."""
-    return ", ".join(rule.name.lower().replace("_", " ") for rule in Rule if flags & rule.value and rule.name)

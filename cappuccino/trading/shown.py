@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from cappuccino.errors import UnknownName
-from cappuccino.risk.rules import Rule
+from cappuccino.risk.rules import rule_names
 from cappuccino.settings import PositionSettings, Settings
 from cappuccino.store.warehouse import Reader, Warehouse
 from cappuccino.trading.explain import Explanation
@@ -126,11 +126,6 @@ def why_shown(records: Records, name: str) -> Why:
         events=records.rows("order_events", client_id=order["client_id"]).select("at_utc", "state", "note"),
         fills=records.rows("fills", client_id=order["client_id"]),
     )
-
-
-def rule_names(flags: int) -> tuple[str, ...]:
-    """Return the names of the `Rule` flags in `flags`, in words."""
-    return tuple(str(rule.name).lower().replace("_", " ") for rule in Rule if flags & rule)
 
 
 class _OfLedger:

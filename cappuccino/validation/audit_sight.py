@@ -19,7 +19,7 @@ from cappuccino.risk.rules import Rules
 from cappuccino.validation.audit_fills import Play
 from cappuccino.validation.audit_future import Window
 from cappuccino.validation.conduct import Decides
-from cappuccino.validation.evaluate import EpisodeResult, Policy
+from cappuccino.validation.evaluate import EpisodeResult, Policy, agreement_of
 
 if TYPE_CHECKING:
     from cappuccino.arena.candidate import Candidate
@@ -86,6 +86,10 @@ class _Noted:
         targets = two_steps.targets(action, t, accounts)
         self.noted.append(torch.cat([action.double(), targets], dim=-1).cpu().numpy())
         return targets
+
+    def agreement(self, t: int, accounts: Accounts) -> Tensor | None:
+        """Return how far those agree who decided, (N, A); None where nobody votes."""
+        return agreement_of(self.policy, t, accounts)
 
 
 def _fills(episode: EpisodeResult) -> Array:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cappuccino.market.panel import FloatArray
 from cappuccino.portfolio.account import Accounts
+from cappuccino.validation.evaluate import agreement_of
 
 MIN_ACTION_SPREAD = 0.02
 """A hundredth of an action's range [-1, 1]. At a weight of 0.3 for action 1 that moves a target by 0.6 % of the
@@ -46,6 +47,10 @@ class Watched:
         action = self._policy.action(t, accounts)
         self._actions.append(action[0])
         return self._policy.targets(action, t, accounts)
+
+    def agreement(self, t: int, accounts: Accounts) -> Tensor | None:
+        """Return how far those agree who decided, (N, A); None where nobody votes."""
+        return agreement_of(self._policy, t, accounts)
 
     @property
     def actions(self) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +15,42 @@ from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel, FloatArray, TimeArray
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import Accounts, open_accounts
-from cappuccino.portfolio.conditions import conditions_of
+from cappuccino.portfolio.conditions import Conditions, conditions_of
 from cappuccino.portfolio.measures import Activity, Measures, measure
 from cappuccino.risk.rules import Rules
 
 Policy = Callable[[int, Accounts], Tensor]
-"""(row t of the panel, accounts after close[t]) -> target weights (N, A); it may see rows up to t only."""
+"""(row t of the panel, accounts after close[t]) -> target weights (N, A); it may see rows up to t only.
+
+A policy that counts votes may also have a method `agreement(t, accounts) -> Tensor | None`, (N, A): the share of the
+votes that agree with what came of them.
+"""
 
 _EPOCH = np.datetime64(0, "us")
+
+
+def agreement_of(policy: object, t: int, accounts: Accounts) -> Tensor | None:
+    """Return how far those agree who decided at row t, (N, A); None where nobody votes."""
+    told: Tensor | None = policy.agreement(t, accounts) if hasattr(policy, "agreement") else None
+    return told
+
+
+def decide_alone(
+    policies: Sequence[Policy], rows: Sequence[int], accounts: Sequence[Accounts]
+) -> tuple[Tensor, Tensor | None]:
+    """Return what each policy wants on its row for its own account, one by one: a batch may round another way.
+
+    Target weights (N, A); and how far those agree who decided, (N, A), 1 where nobody votes, None where nobody does at
+    all.
+    """
+    wanted, agreed = [], []
+    for policy, t, one in zip(policies, rows, accounts, strict=True):
+        wanted.append(policy(t, one))
+        agreed.append(agreement_of(policy, t, one))
+    if all(agreement is None for agreement in agreed):
+        return torch.cat(wanted), None
+    ones = torch.ones_like(wanted[0])
+    return torch.cat(wanted), torch.cat([ones if agreement is None else agreement for agreement in agreed])
 
 
 @dataclass(frozen=True)
@@ -115,22 +143,46 @@ def run(
     closes = torch.tensor(panel.close[start:stop], dtype=torch.float64, device=state.device)
     opened_us = ((panel.opened_at[start:stop] - _EPOCH) // np.timedelta64(1, "us")).tolist()
     interval_us = panel.interval.us
+    engine.require_prices(opens[1:])
+    engine.require_prices(closes)
     rules = rules.on(panel.symbols, state.device)
-    known = conditions_of(panel.rows(0, stop)).to(state.device) if rules.need_conditions else None
+    known = _conditions(panel, start, stop, rules, state.device)
+    # Taken apart once: that is faster than to index on every step.
+    opens_usd, closes_usd = opens.unbind(), closes.unbind()
     with torch.inference_mode():
         tape = _Tape(stop - start - 1, state, rules.costs.impact > 0)
-        state = engine.mark(state, closes[0])
-        tape.equity_usd[0] = state.value(closes[0])
+        state = engine.mark(state, closes_usd[0])
+        tape.equity_usd[0] = state.value(closes_usd[0])
         for k in range(stop - start - 1):
             targets = policy(start + k, state)
+            engine.require_weights(targets)
+            agreement = agreement_of(policy, start + k, state) if rules.min_conviction > 0 else None
             decided_us, filled_us = opened_us[k] + interval_us, opened_us[k + 1]
-            conditions = known.at(start + k) if known else None
             state, taken = engine.step(
-                state, targets, closes[k], opens[k + 1], closes[k + 1], decided_us, filled_us, rules, conditions
+                state,
+                targets,
+                closes_usd[k],
+                opens_usd[k + 1],
+                closes_usd[k + 1],
+                decided_us,
+                filled_us,
+                rules,
+                known[k],
+                agreement,
+                checked=False,
             )
-            tape.record(k, taken, state.weights(closes[k + 1]))
+            tape.record(k, taken, state.weights(closes_usd[k + 1]))
     # A copy made out here can be computed with anywhere, tensors of inference mode cannot.
     return tape.result(panel.interval, panel.closed_at[start:stop], state.copy())
+
+
+def _conditions(
+    panel: BarPanel, start: int, stop: int, rules: Rules, device: torch.device
+) -> Sequence[Conditions | None]:
+    """Return the conditions after each of rows [start, stop), as far as the rules need them."""
+    if not rules.need_conditions:
+        return [None] * (stop - start)
+    return conditions_of(panel.rows(0, stop)).at(slice(start, stop)).to(device).rows()
 
 
 class _Tape:

@@ -24,7 +24,7 @@ from cappuccino.portfolio.account import Accounts
 from cappuccino.portfolio.measures import daily_returns
 from cappuccino.risk.rules import BySymbol, Rule, Rules
 from cappuccino.validation.baselines import benchmark_returns
-from cappuccino.validation.evaluate import EpisodeResult, Policy, run
+from cappuccino.validation.evaluate import EpisodeResult, Policy, agreement_of, run
 
 OF_PORTFOLIO = ("portfolio_trailing_stop_frac", "profit_take_frac", "move_to_cash_frac", "protection_scaled")
 OF_POSITIONS = ("stop_loss_frac", "position_trailing_stop_frac", "position_scaled")
@@ -36,6 +36,8 @@ BY_SYMBOL = {
     "position_trailing_stop_frac": "position_trailing_stop_by_symbol",
 }
 """Thresholds of positions, each with the field of `Rules` that holds its exceptions."""
+COUNTED = tuple(rule for rule in Rule if rule.value <= Rule.WEIGHT_CAP.value)
+"""Rules whose thresholds a study varies, or that follow from them."""
 MAX_TAPE_MB = 512
 """Memory for what the accounts of one run report; a grid that needs more is run in parts."""
 _TAPE_ROWS = 8  # arrays (T, N, A) of an episode
@@ -51,8 +53,8 @@ class ThresholdStudy:
     """What each of N points of a grid did over T bars."""
 
     frame: pl.DataFrame
-    """One row per point, in the grid's order: its thresholds, all `Measures`, and for each rule the number of bars that
-    it fired on (`n_stop_loss`)."""
+    """One row per point, in the grid's order: its thresholds, all `Measures`, and for each rule in `COUNTED` the number
+    of bars that it fired on (`n_stop_loss`)."""
     daily_returns: FloatArray
     """(days, N) net returns of whole days."""
 
@@ -92,8 +94,8 @@ def threshold_study(
     days: list[FloatArray] = []
     for first in range(0, len(points), n_at_once):
         part = points[first : first + n_at_once]
-        own, decide = rules_of(rules, part, panel.symbols), _for_all(policy, len(part))
-        heard = _heard(decide, start, stop - start - 1, f"points {first + 1} to {first + len(part)}", say)
+        own, who = rules_of(rules, part, panel.symbols), f"points {first + 1} to {first + len(part)}"
+        heard = _ForAll(policy, len(part), start, stop - start - 1, who, say)
         episode = run(heard, panel, start, stop, own, n_accounts=len(part), cash_usd=cash_usd)
         for n, point in enumerate(part):
             rows.append({**_numbers(rules, point), **asdict(episode.measures(n, benchmark)), **_fired(episode, n)})
@@ -127,26 +129,27 @@ def _placed(
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _heard(policy: Policy, start: int, n_steps: int, who: str, say: Say) -> Policy:
-    """Return `policy`, which tells now and then how far it has come."""
-    every = max(1, n_steps // _N_WORDS)
+@dataclass(frozen=True)
+class _ForAll:
+    """A policy with a wish for each account, also where it has one for all; it tells now and then how far it is."""
 
-    def decide(t: int, accounts: Accounts) -> Tensor:
-        done = t - start
-        if done % every == 0:
-            say(f"{who}: bar {done:,} of {n_steps:,}")
-        return policy(t, accounts)
+    policy: Policy
+    n_accounts: int
+    start: int
+    n_steps: int
+    who: str
+    say: Say
 
-    return decide
+    def __call__(self, t: int, accounts: Accounts) -> Tensor:
+        """Return target weights (N, A)."""
+        done = t - self.start
+        if done % max(1, self.n_steps // _N_WORDS) == 0:
+            self.say(f"{self.who}: bar {done:,} of {self.n_steps:,}")
+        return self.policy(t, accounts).expand(self.n_accounts, -1)
 
-
-def _for_all(policy: Policy, n_accounts: int) -> Policy:
-    """Return `policy` with a wish for each account, also where it has one for all."""
-
-    def decide(t: int, accounts: Accounts) -> Tensor:
-        return policy(t, accounts).expand(n_accounts, -1)
-
-    return decide
+    def agreement(self, t: int, accounts: Accounts) -> Tensor | None:
+        """Return how far those agree who decided, (N, A); None where nobody votes."""
+        return agreement_of(self.policy, t, accounts)
 
 
 def _column(name: str, values: Sequence[Any]) -> Tensor:
@@ -163,4 +166,4 @@ def _numbers(rules: Rules, point: Point) -> dict[str, Any]:
 
 def _fired(episode: EpisodeResult, account: int) -> dict[str, int]:
     flags = episode.rules[:, account]
-    return {f"n_{rule.name}".lower(): int(np.count_nonzero(flags & rule.value)) for rule in Rule}
+    return {f"n_{rule.name}".lower(): int(np.count_nonzero(flags & rule.value)) for rule in COUNTED}

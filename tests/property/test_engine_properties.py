@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cappuccino.portfolio import engine
-from cappuccino.portfolio.account import Accounts, open_accounts
+from cappuccino.portfolio.account import FRESH, Accounts, open_accounts
 from cappuccino.portfolio.conditions import Conditions
 from cappuccino.portfolio.costs import Costs
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Limits, Rule, Rules
 from tests.unit.portfolio.oracle import Oracle
 
 HOUR_US = 3_600_000_000
@@ -43,6 +43,26 @@ every_rules = st.builds(
     max_weight_frac=st.sampled_from((0.3, 0.7, 1.0)),
     dampening=st.sampled_from((0.3, 0.8, 1.0)),
 )
+every_limits = st.builds(
+    Limits,
+    daily_loss_frac=off_or(0.005, 0.02),
+    drawdown_frac=off_or(0.03, 0.15),
+    losing_trades=st.sampled_from((0, 2, 5)),
+    pause_us=st.sampled_from((3 * HOUR_US, 24 * HOUR_US)),
+    max_order_frac=off_or(0.1, 0.3),
+    max_order_usd=off_or(400.0),
+    max_buys_per_day=st.sampled_from((0, 4, 20)),
+    correlated_from=st.sampled_from((0.0, 0.5, 0.8)),
+    max_correlated_frac=off_or(0.4, 0.9),
+)
+filtered_rules = st.builds(
+    dataclasses.replace,
+    every_rules,
+    limits=every_limits,
+    min_conviction=off_or(0.5, 0.6, 0.7),
+    sharpe_bars=st.sampled_from((10, 100)),
+)
+"""Also limits and conviction."""
 by_asset = st.sampled_from((0.0, 0.03, 0.1))
 varied_rules = st.builds(
     dataclasses.replace,
@@ -69,6 +89,7 @@ class Market:
     wanted: torch.Tensor
     conditions: Conditions
     """Unlike the prices, so that mixing up places shows; now and then a market that stands still."""
+    agreement: torch.Tensor
 
 
 def market(seed: int, n: int = 1, n_assets: int = 3) -> Market:
@@ -85,13 +106,16 @@ def market(seed: int, n: int = 1, n_assets: int = 3) -> Market:
             wanted[t] = wanted[t - 1]
     volume = rng.uniform(1e4, 1e6, (N_BARS, n_assets)) * (rng.random((N_BARS, n_assets)) > 0.05)
     sigma = rng.uniform(0.01, 0.06, (N_BARS, n_assets)) * (rng.random((N_BARS, n_assets)) > 0.05)
-    conditions = Conditions(torch.tensor(volume), torch.tensor(sigma))
-    return Market(torch.tensor(close), torch.tensor(opens), torch.tensor(wanted), conditions)
+    restlessness = rng.lognormal(0, 0.5, (N_BARS, n_assets)) * (rng.random((N_BARS, n_assets)) > 0.05)
+    correlation = rng.uniform(-0.2, 1, (N_BARS, n_assets))
+    conditions = Conditions(*(torch.tensor(figure) for figure in (volume, sigma, restlessness, correlation)))
+    agreement = torch.tensor(rng.integers(0, 11, (N_BARS, n, n_assets)) / 10)
+    return Market(torch.tensor(close), torch.tensor(opens), torch.tensor(wanted), conditions, agreement)
 
 
-def walk(bars: Market, rules: Rules, accounts: Accounts):
-    """Yield (accounts before, accounts after, step, bar) of each bar."""
-    for t in range(N_BARS - 1):
+def walk(bars: Market, rules: Rules, accounts: Accounts, start: int = 0):
+    """Yield (accounts before, accounts after, step, bar) of each bar from `start` on."""
+    for t in range(start, N_BARS - 1):
         now_us = t * HOUR_US
         after, step = engine.step(
             accounts,
@@ -103,13 +127,14 @@ def walk(bars: Market, rules: Rules, accounts: Accounts):
             now_us,
             rules,
             bars.conditions.at(t),
+            bars.agreement[t],
         )
         yield accounts, after, step, t
         accounts = after
 
 
-@given(seeds, every_rules | varied_rules)
-@quick
+@given(seeds, every_rules | varied_rules | filtered_rules)
+@settings(quick, max_examples=60)
 def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
     bars = market(seed)
     oracle = Oracle.opened(rules, 5_000.0, 3)
@@ -122,6 +147,9 @@ def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
             t * HOUR_US,
             bars.conditions.daily_volume_usd[t].tolist(),
             bars.conditions.daily_volatility_frac[t].tolist(),
+            bars.conditions.restlessness[t].tolist(),
+            bars.conditions.market_correlation[t].tolist(),
+            bars.agreement[t, 0].tolist(),
         )
         near = {"rel": 1e-9, "abs": 1e-7}
         assert Rule(step.rules.item()) == Rule(fired)
@@ -133,6 +161,9 @@ def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
         assert after.cycle_peak_usd.item() == pytest.approx(oracle.cycle_peak, **near)
         flags = (after.in_cycle.item(), after.took_profit.item(), after.out_until_us.item())
         assert flags == (oracle.in_cycle, oracle.took_profit, oracle.out_until_us)
+        for name, fresh in FRESH.items():
+            expected = getattr(oracle, name)
+            assert getattr(after, name).item() == (pytest.approx(expected, **near) if fresh == 0.0 else expected), name
         assert step.fills.fee_usd[0].tolist() == pytest.approx(fees, **near)
         assert step.fills.slippage_usd[0].tolist() == pytest.approx(slippages, **near)
         assert step.fills.impact_usd[0].tolist() == pytest.approx(impacts, **near)
@@ -140,12 +171,14 @@ def test_the_engine_agrees_with_one_account_in_plain_python(seed, rules):
 
 
 def test_these_markets_make_every_rule_fire():
+    layers = Rules(Costs(25.0, 5.0, 10.0), 0.05, 0.01, 0.03, 6 * HOUR_US, 0.02, 0.03, 0.3, 0.8)
+    limits = Limits(0.01, 0.02, 3, 12 * HOUR_US, 0.2, 0.0, 10, 0.5, 0.4)
     fired = 0
     for seed in range(3):
-        all_on = Rules(Costs(25.0, 5.0, 10.0), 0.05, 0.01, 0.03, 6 * HOUR_US, 0.02, 0.03, 0.3, 0.8)
-        for _, _, step, _ in walk(market(seed, n=8), all_on, open_accounts(8, 3, 5_000.0)):
-            for flags in step.rules.tolist():
-                fired |= flags
+        for rules in (layers, dataclasses.replace(layers, limits=limits, min_conviction=0.5)):
+            for _, _, step, _ in walk(market(seed, n=8), rules, open_accounts(8, 3, 5_000.0)):
+                for flags in step.rules.tolist():
+                    fired |= flags
     assert Rule(fired) == sum(Rule)
 
 
@@ -178,18 +211,18 @@ def test_cash_and_units_are_never_negative(seed, rules):
         assert (after.units >= 0).all()
 
 
-@given(seeds, every_rules | varied_rules)
+@given(seeds, every_rules | varied_rules | filtered_rules)
 @quick
 def test_a_batch_gives_what_each_account_gives_alone(seed, rules):
     bars = market(seed, n=3)
     together = [after for _, after, _, _ in walk(bars, rules, open_accounts(3, 3, 5_000.0))][-1]
     for n in range(3):
-        own = dataclasses.replace(bars, wanted=bars.wanted[:, n : n + 1])
+        own = dataclasses.replace(bars, wanted=bars.wanted[:, n : n + 1], agreement=bars.agreement[:, n : n + 1])
         alone = [after for _, after, _, _ in walk(own, rules, open_accounts(1, 3, 5_000.0))][-1]
         assert alone.to_rows() == together.select([n]).to_rows()
 
 
-@given(seeds, every_rules | varied_rules)
+@given(seeds, every_rules | varied_rules | filtered_rules)
 @quick
 def test_no_rule_blocks_an_order_that_lowers_risk(seed, rules):
     bars = market(seed, n=4)
@@ -202,6 +235,63 @@ def test_no_rule_blocks_an_order_that_lowers_risk(seed, rules):
         sold = torch.where(ruled.protective, -step.fills.units, 0.0)
         assert torch.equal(sold, torch.where(ruled.protective, -ruled.units, 0.0))
         assert (after.units <= before.units)[ruled.protective].all()
+
+
+@given(seeds, filtered_rules)
+@quick
+def test_limits_and_conviction_only_ever_make_buys_smaller(seed, rules):
+    bars = market(seed, n=4)
+    for before, _, _, t in walk(bars, rules, open_accounts(4, 3, 5_000.0)):
+        moment = (before, bars.wanted[t], bars.close[t], t * HOUR_US)
+        free = engine.decide(*moment, rules.for_training(), bars.conditions.at(t))
+        ruled = engine.decide(*moment, rules, bars.conditions.at(t), bars.agreement[t])
+        sales = free.units <= 0
+        assert torch.equal(ruled.units[sales], free.units[sales])
+        assert (ruled.units <= free.units).all()
+        assert (ruled.units[~sales] >= 0).all()
+        assert torch.equal(ruled.protective, free.protective)
+        assert ((ruled.rules & free.rules) == free.rules).all()
+        has_changed = (ruled.units < free.units).any(1)
+        assert torch.equal(has_changed, ruled.rules > free.rules)
+
+
+@given(seeds, filtered_rules)
+@quick
+def test_what_was_observed_before_is_decided_alike(seed, rules):
+    bars = market(seed, n=2)
+    for before, _, _, t in walk(bars, rules, open_accounts(2, 3, 5_000.0)):
+        moment = (bars.close[t], t * HOUR_US, rules)
+        once = engine.observe(before, *moment)
+        assert engine.observe(once, *moment).to_rows() == once.to_rows()
+        market_then = (bars.conditions.at(t), bars.agreement[t])
+        seen, unseen = (engine.decide(who, bars.wanted[t], *moment, *market_then) for who in (once, before))
+        assert torch.equal(seen.units, unseen.units)
+        assert torch.equal(seen.rules, unseen.rules)
+
+
+@given(seeds, filtered_rules)
+@quick
+def test_a_step_is_what_a_trader_does_in_parts(seed, rules):
+    bars = market(seed, n=2)
+    for before, after, step, t in walk(bars, rules, open_accounts(2, 3, 5_000.0)):
+        conditions, now_us = bars.conditions.at(t), t * HOUR_US
+        accounts = engine.observe(before, bars.close[t], now_us, rules)
+        orders = engine.decide(accounts, bars.wanted[t], bars.close[t], now_us, rules, conditions, bars.agreement[t])
+        planned = engine.plan(accounts, orders, bars.open[t + 1], rules, conditions)
+        fills = engine.fills_of(accounts, planned, bars.open[t + 1], rules)
+        accounts = engine.book(accounts, fills, orders.rules, bars.open[t + 1], now_us, rules)
+        assert engine.mark(accounts, bars.close[t + 1]).to_rows() == after.to_rows()
+        assert torch.equal(fills.units, step.fills.units)
+
+
+@given(seeds, filtered_rules, st.integers(1, N_BARS - 2))
+@quick
+def test_an_account_that_was_stored_goes_on_as_if_it_had_not_been(seed, rules, stored_at):
+    bars = market(seed, n=2)
+    whole = [after for _, after, _, _ in walk(bars, rules, open_accounts(2, 3, 5_000.0))]
+    stored = Accounts.from_rows(json.loads(json.dumps(whole[stored_at - 1].to_rows())))
+    *_, (_, last, _, _) = walk(bars, rules, stored, stored_at)
+    assert last.to_rows() == whole[-1].to_rows()
 
 
 @given(seeds, every_rules | varied_rules)
@@ -260,7 +350,7 @@ def test_accounts_with_thresholds_of_their_own_do_what_each_does_alone(seed, eac
         assert alone.to_rows() == all_of_them.select([n]).to_rows()
 
 
-@given(seeds, every_rules)
+@given(seeds, filtered_rules)
 @quick
 def test_accounts_survive_json_bit_for_bit(seed, rules):
     *_, (_, after, _, _) = walk(market(seed, n=2), rules, open_accounts(2, 3, 5_000.0))

@@ -14,8 +14,9 @@ from cappuccino.arena.candidate import load_candidate
 from cappuccino.arena.match import play
 from cappuccino.arena.result import Pairing
 from cappuccino.ensemble.agent import Ensemble
+from cappuccino.ensemble.contest import compete
 from cappuccino.ensemble.log import VOTE_TYPES, VoteLog
-from cappuccino.ensemble.votes import VOTES, Vote
+from cappuccino.ensemble.votes import VOTES, Vote, agreement, outcome
 from cappuccino.errors import ArtifactError, DataError
 from cappuccino.features.compute import first_row as first_features
 from cappuccino.market.interval import Interval
@@ -26,6 +27,7 @@ from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, RiskSettings
 from cappuccino.store.warehouse import Warehouse
+from cappuccino.validation.conduct import Watched
 from cappuccino.validation.evaluate import run
 from tests.unit.ensemble.conftest import RECALL, TRAINED, WISH, Save, save_ensemble, save_member
 from tests.unit.small_lab import SPEC
@@ -162,6 +164,34 @@ def test_a_log_of_votes_changes_no_decision_and_adds_up_to_each(
     with new_warehouse.write() as writer:
         writer.append("desk.votes", VoteLog(policy).rows(MODEL, panel))
         assert writer.append("desk.votes", rows) == len(rows)
+
+
+def test_agreement_counts_the_ballot_of_the_decision_and_nobody_votes_twice(save: Save, panel: BarPanel) -> None:
+    policy, t = save("mean").policy(panel), first_row(panel)
+    policy(t, FLAT)
+    decided = policy._newest
+    assert decided is not None
+    told = policy.agreement(t, FLAT)
+    assert policy._newest is decided
+    assert torch.equal(told, agreement(decided[2], outcome("mean", decided[2])))
+    for other in (policy.agreement(t + 1, FLAT), policy.agreement(t, FLAT)):
+        assert other.shape == told.shape
+    assert policy._newest is not decided
+    assert torch.equal(policy.agreement(t, FLAT), told)
+
+
+def test_conviction_hears_how_far_an_ensemble_agrees(save: Save, panel: BarPanel) -> None:
+    """However its policy is wrapped: alone, with a log, watched, beside others."""
+    policy, start = save("mean").policy(panel), first_row(panel)
+    strict = replace(RULES, min_conviction=0.62)
+    alone = run(policy, panel, start, start + 200, strict)
+    deaf = run(lambda t, accounts: policy(t, accounts), panel, start, start + 200, strict)
+    assert not np.array_equal(alone.units, deaf.units)
+    for wrapped in (VoteLog(policy), Watched(policy)):
+        assert np.array_equal(run(wrapped, panel, start, start + 200, strict).units, alone.units)
+    contest = compete({"a": policy, "b": policy}, panel, start, start + 200, strict)
+    assert np.array_equal(contest.episode.units[:, :1], alone.units)
+    assert np.array_equal(contest.episode.units[:, 1:], alone.units)
 
 
 def test_a_damaged_or_missing_member_is_named(save: Save, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cappuccino.ensemble.votes import VOTES, Ballot, equal_shares, in_turn, outcome, score_shares
+from cappuccino.ensemble.votes import VOTES, Ballot, agreement, equal_shares, in_turn, outcome, score_shares
 
 ALL = np.ones(3, dtype=bool)
 THREE = torch.tensor([[[1.0, -1.0]], [[0.4, -0.5]], [[-0.2, 0.3]]], dtype=torch.float64)
@@ -36,6 +36,13 @@ def test_weighted_votes_count_by_their_shares() -> None:
     for vote in ("score", "adaptive"):
         found = outcome(vote, Ballot(THREE, np.array([0.5, 0.25, 0.25]), ALL))
         assert found.tolist() == [[pytest.approx(0.55), pytest.approx(-0.55)]]
+
+
+def test_agreement_is_the_share_of_the_vote_that_would_do_what_comes_of_it() -> None:
+    votes = torch.tensor([[[0.9, -0.5]], [[-0.1, -1.0]], [[0.2, 0.3]]], dtype=torch.float64)
+    ballot = Ballot(votes, np.array([0.5, 0.3, 0.2]), np.ones(3, dtype=bool))
+    assert agreement(ballot, outcome("mean", ballot))[0].tolist() == pytest.approx([0.7, 0.8])
+    assert agreement(ballot, torch.zeros(1, 2))[0].tolist() == pytest.approx([0.3, 0.8])  # nothing is no buy
 
 
 def test_shares_follow_scores_and_none_is_negative() -> None:

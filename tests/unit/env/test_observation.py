@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from cappuccino.env.observation import LARGEST, N_GLOBAL, N_SYMBOL, account_features
-from cappuccino.portfolio.account import Accounts, open_accounts
+from cappuccino.portfolio.account import open_accounts
 
-HELD = Accounts(
+HELD = replace(
+    open_accounts(1, 2, 1_000.0),
     cash_usd=torch.tensor([400.0], dtype=torch.float64),
     units=torch.tensor([[3.0, 0.0]], dtype=torch.float64),
     average_entry_usd=torch.tensor([[160.0, 0.0]], dtype=torch.float64),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, inf, sqrt
 
 from cappuccino.risk.rules import Rule, Rules, Threshold
+
+DAY_US = 86_400_000_000
+CRUMB_USD = 1e-6
 
 
 def of_asset(threshold: Threshold, a: int) -> float:
@@ -27,6 +30,17 @@ class Oracle:
     in_cycle: bool = False
     took_profit: bool = False
     out_until_us: int = 0
+    observed_us: int = -1
+    observed_usd: float = 0.0
+    day_start_usd: float = 0.0
+    lost_day: bool = False
+    peak_usd: float = 0.0
+    is_broken: bool = False
+    n_buys_today: int = 0
+    n_losses: int = 0
+    paused_until_us: int = 0
+    mean_return_frac: float = 0.0
+    mean_square_return: float = 0.0
 
     @classmethod
     def opened(cls, rules: Rules, cash: float, n_assets: int) -> Oracle:
@@ -35,9 +49,25 @@ class Oracle:
     def value(self, prices: list[float]) -> float:
         return self.cash + sum(u * p for u, p in zip(self.units, prices, strict=True))
 
-    def step(self, targets, close, next_open, next_close, now_us, volume=None, sigma=None):
+    def step(
+        self,
+        targets,
+        close,
+        next_open,
+        next_close,
+        now_us,
+        volume=None,
+        sigma=None,
+        restless=None,
+        correlation=None,
+        agreement=None,
+    ):
         """Return (fees, slippages, impacts, realised profits, rule flags) of the bar."""
+        if self.rules.filter_buys:
+            self.observe(self.value(close), now_us)
         orders, protective, fired = self.decide(targets, close, now_us, sigma)
+        if self.rules.filter_buys:
+            fired |= self.fewer_buys(orders, close, now_us, restless, correlation, agreement)
         costs = self.fill(orders, protective, fired, next_open, now_us, volume, sigma)
         self.look(next_close)
         return (*costs, fired)
@@ -85,12 +115,88 @@ class Oracle:
             protective.append(bool(held and (stop or to_cash or loss or trail or take)))
         return orders, protective, int(fired)
 
+    def observe(self, value, now_us):
+        r = self.rules
+        if self.observed_us // DAY_US != now_us // DAY_US:
+            self.day_start_usd, self.lost_day, self.n_buys_today = value, False, 0
+        self.peak_usd = max(self.peak_usd, value)
+        if r.limits.daily_loss_frac and value <= self.day_start_usd * (1 - r.limits.daily_loss_frac):
+            self.lost_day = True
+        if r.limits.drawdown_frac and value <= self.peak_usd * (1 - r.limits.drawdown_frac):
+            self.is_broken = True
+        if self.observed_usd > 0:
+            gain, weight = value / self.observed_usd - 1, 2 / (r.sharpe_bars + 1)
+            self.mean_return_frac += weight * (gain - self.mean_return_frac)
+            self.mean_square_return += weight * (gain * gain - self.mean_square_return)
+        self.observed_us, self.observed_usd = now_us, value
+
+    def fewer_buys(self, orders, close, now_us, restless, correlation, agreement):
+        """Lower the buys among `orders` in place, and return the flags of who did."""
+        limits, value, fired, n = self.rules.limits, self.value(close), 0, len(close)
+        usd = [orders[a] * close[a] for a in range(n)]
+        after_sales = self.cash - sum(min(order_usd, 0) for order_usd in usd)
+        for a in range(n):
+            if usd[a] <= CRUMB_USD:
+                continue
+            stops = {
+                Rule.DAILY_LOSS: limits.daily_loss_frac and self.lost_day,
+                Rule.DRAWDOWN_BREAKER: limits.drawdown_frac and self.is_broken,
+                Rule.LOSING_STREAK: limits.losing_trades and self.paused_until_us > now_us,
+            }
+            score = self.score(usd[a], after_sales, value, restless[a], agreement[a])
+            if any(stops.values()):
+                fired |= sum(rule for rule, is_stopped in stops.items() if is_stopped)
+                orders[a] = 0.0
+            elif self.rules.min_conviction > 0 and score < self.rules.min_conviction:
+                fired |= Rule.CONVICTION
+                orders[a] = 0.0
+        largest = limits.max_order_frac * value if limits.max_order_frac else inf
+        largest = min(largest, limits.max_order_usd or inf)
+        n_buys = 0
+        for a in range(n):
+            if orders[a] * close[a] > largest + CRUMB_USD:
+                fired |= Rule.ORDER_SIZE
+                orders[a] = largest / close[a]
+            if orders[a] * close[a] > CRUMB_USD:
+                n_buys += 1
+                if limits.max_buys_per_day and self.n_buys_today + n_buys > limits.max_buys_per_day:
+                    fired |= Rule.ORDER_RATE
+                    orders[a] = 0.0
+        if limits.max_correlated_frac:
+            alike = [a for a in range(n) if correlation[a] >= limits.correlated_from]
+            kept = sum((self.units[a] + min(orders[a], 0)) * close[a] for a in alike)
+            bought = sum(max(orders[a], 0) * close[a] for a in alike)
+            room = max(limits.max_correlated_frac * value + CRUMB_USD - kept, 0.0)
+            for a in alike:
+                if orders[a] > 0 and bought > room:
+                    fired |= Rule.CORRELATED_EXPOSURE
+                    orders[a] *= room / bought
+        return int(fired)
+
+    def score(self, buy_usd, cash_usd, value, restless, agreement):
+        size = min(1.0, buy_usd / (self.rules.max_weight_frac * value))
+        sharpe = self.mean_return_frac / sqrt(self.mean_square_return) if self.mean_square_return > 0 else 0.0
+        momentum = 1 / (1 + exp(-sharpe * sqrt(self.rules.sharpe_bars)))
+        calm = min(1.0, 1 / restless) if restless > 0 else 1.0
+        room = 0.5 * (min(1.0, cash_usd / value) + max(0.0, 1 - (1 - value / self.peak_usd) / 0.15))
+        return 0.3 * size + 0.2 * momentum + 0.2 * agreement + 0.15 * calm + 0.15 * room
+
+    def count(self, sizes, pnls, now_us):
+        """Count the trades (signed units) of one step."""
+        limits = self.rules.limits
+        for size, pnl in zip(sizes, pnls, strict=True):
+            self.n_buys_today += size > 0
+            if size < 0:
+                self.n_losses = self.n_losses + 1 if pnl < 0 else 0
+        if limits.losing_trades and self.n_losses >= limits.losing_trades:
+            self.n_losses, self.paused_until_us = 0, now_us + limits.pause_us
+
     def fill(self, orders, protective, fired, price, now_us, volume, sigma):
         r, n, costs = self.rules, len(price), self.rules.costs
         maker = costs.maker_share_frac
         fee_frac = ((1 - maker) * costs.fee_bps + maker * costs.maker_fee_bps) / 10_000
         slip = (1 - maker) * (costs.slippage_bps + costs.spread_bps / 2) / 10_000
-        impact = [0.0] * n
+        impact, held = [0.0] * n, list(self.units)
         for a in range(n):
             if costs.impact > 0:
                 wanted_usd = (min(-orders[a], self.units[a]) if orders[a] < 0 else orders[a]) * price[a]
@@ -120,6 +226,8 @@ class Oracle:
             self.cash -= size * paid + fees[a]
             self.entry[a] = (self.units[a] * self.entry[a] + size * paid) / (self.units[a] + size)
             self.units[a] += size
+        if r.limits.are_on:
+            self.count([self.units[a] - held[a] for a in range(n)], pnls, now_us)
         self.book(fired, price, now_us)
         return fees, slippages, impacts, pnls
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cappuccino.portfolio.account import open_accounts
+from cappuccino.portfolio.account import FRESH, Accounts, open_accounts
 
 
 def test_a_new_account_is_all_cash():
@@ -44,3 +44,9 @@ def test_detached_accounts_forget_their_gradients():
     accounts = open_accounts(1, 1, cash)
     assert accounts.cash_usd.requires_grad
     assert not accounts.detach().cash_usd.requires_grad
+
+
+def test_an_account_that_was_stored_before_there_were_limits_is_new_to_them():
+    accounts = open_accounts(2, 2, torch.tensor([1.0, 2.0], dtype=torch.float64))
+    rows = [{name: value for name, value in row.items() if name not in FRESH} for row in accounts.to_rows()]
+    assert Accounts.from_rows(rows).to_rows() == accounts.to_rows()

@@ -19,7 +19,7 @@ FREE = Costs(fee_bps=0.0, slippage_bps=0.0, min_order_usd=0.0)
 
 
 def market(volume_usd: float = 50_000.0, sigma: float = 0.04) -> Conditions:
-    return Conditions(*(torch.tensor([figure], dtype=torch.float64) for figure in (volume_usd, sigma)))
+    return Conditions(*(torch.tensor([figure], dtype=torch.float64) for figure in (volume_usd, sigma, 1.0, 0.0)))
 
 
 def trade(want: float, costs: Costs, conditions: Conditions | None = None, accounts: Accounts | None = None):

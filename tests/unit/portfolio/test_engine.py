@@ -12,7 +12,7 @@ from cappuccino.errors import DataError
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.account import open_accounts
 from cappuccino.portfolio.costs import Costs
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Limits, Rule, Rules
 from cappuccino.settings import CostSettings, RiskSettings
 
 FREE = Costs(fee_bps=0.0, slippage_bps=0.0, min_order_usd=0.0)
@@ -141,8 +141,13 @@ def test_the_default_rules_are_the_settings():
     assert (defaults.stop_loss_frac, defaults.position_trailing_stop_frac) == (0.10, 0.0)
     assert (defaults.max_weight_frac, defaults.dampening) == (0.30, 1.0)
     assert defaults.costs == Costs(fee_bps=25.0, slippage_bps=5.0, min_order_usd=10.0, maker_fee_bps=15.0)
-    assert not defaults.need_conditions
+    assert defaults.limits == Limits(0.02, 0.15, 5, 24 * 3_600_000_000, 0.30, 0.0, 200, 0.8, 0.9)
+    assert (defaults.min_conviction, defaults.sharpe_bars) == (0.6, 100)
+    assert defaults.need_conditions
+    assert not defaults.for_training().need_conditions
+    assert not defaults.for_training().filter_buys
     assert defaults.without_protection().costs == defaults.costs
+    assert not defaults.without_protection().filter_buys
 
 
 def test_between_decisions_only_protective_sales_are_ordered():
@@ -189,7 +194,8 @@ def test_each_account_may_keep_its_own_reserve():
 @pytest.mark.parametrize("wanted", [(0.2, 0.25), (0.7, 0.6)], ids=["cash to spare", "cash runs out"])
 def test_gradients_of_value_agree_with_finite_differences(wanted):
     held, _ = traded((0.5, 0.1), under=rules(PAID))
-    defaults = dataclasses.replace(Rules.of(RiskSettings(), CostSettings()), max_weight_frac=0.9, dampening=0.8)
+    training = Rules.of(RiskSettings(), CostSettings()).for_training()
+    defaults = dataclasses.replace(training, max_weight_frac=0.9, dampening=0.8)
 
     def value_after_two_bars(targets):
         accounts = held

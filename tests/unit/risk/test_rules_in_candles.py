@@ -1,53 +1,10 @@
-"""Each risk rule on candles drawn as text, without costs, with 1,000 USD.
-
-A row is a bar. `want` is the weight (or weights) decided at its close; `units`, `cash` and `rule` tell what
-the orders of the bar before became at this bar's open.
-"""
+"""Each rule of both layers on candles drawn as text: see `candles`."""
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
-import torch
 
-from cappuccino.portfolio import engine
-from cappuccino.portfolio.account import open_accounts
-from cappuccino.portfolio.conditions import Conditions
-from cappuccino.portfolio.costs import Costs
-from cappuccino.risk.rules import Rule, Rules
-from cappuccino.settings import CostSettings, RiskSettings
-
-HOUR_US = 3_600_000_000
-NO_RULES = dataclasses.replace(
-    Rules.of(RiskSettings(), CostSettings()).without_protection(), costs=Costs(0.0, 0.0, 10.0)
-)
-
-
-def each(*values: float) -> torch.Tensor:
-    """Return one number for each symbol."""
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def check(table: str, sigma: tuple[float, ...] = (), **thresholds: float | bool | torch.Tensor) -> None:
-    """Trade the table under `thresholds`, in a market of volatility `sigma` a day, and compare every row."""
-    rows = [[cell.split() for cell in line.split("|")] for line in table.strip().splitlines()[1:]]
-    opens, closes, wants = (
-        [torch.tensor([[float(x) for x in row[i]]], dtype=torch.float64) for row in rows] for i in range(3)
-    )
-    rules = dataclasses.replace(NO_RULES, **thresholds)
-    conditions = Conditions(each(*sigma) * 1e9, each(*sigma)) if sigma else None
-    accounts = open_accounts(1, opens[0].shape[1], 1_000.0)
-    for t in range(1, len(rows)):
-        accounts, step = engine.step(
-            accounts, wants[t - 1], closes[t - 1], opens[t], closes[t], t * HOUR_US, t * HOUR_US, rules, conditions
-        )
-        units, cash, fired = rows[t][3:]
-        where = f"row {t}: {rows[t]}"
-        assert accounts.units[0].tolist() == pytest.approx([float(x) for x in units], abs=1e-3), where
-        assert accounts.cash_usd.item() == pytest.approx(float(cash[0]), abs=1e-2), where
-        expected = sum(Rule[name] for name in fired if name != "-")
-        assert Rule(step.rules.item()) == Rule(expected), where
+from tests.unit.risk.candles import HOUR_US, check, each
 
 
 def test_the_portfolio_trailing_stop_sells_everything_and_starts_anew():

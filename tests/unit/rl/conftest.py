@@ -47,4 +47,4 @@ def make_market() -> Callable[..., MarketArrays]:
 
 @pytest.fixture(scope="session")
 def rules() -> Rules:
-    return Rules.of(RiskSettings(), CostSettings())
+    return Rules.of(RiskSettings(), CostSettings()).for_training()

@@ -100,7 +100,7 @@ def test_training_can_go_on_from_where_an_episode_ended():
     final = run(wavering(3), panel, 0, 50, DEFAULTS).final
     targets = torch.full((1, 3), 0.2, dtype=torch.float64, requires_grad=True)
     at = torch.tensor(panel.close[50])
-    _, step = engine.step(final, targets, at, at, at, 0, 0, DEFAULTS)
+    _, step = engine.step(final, targets, at, at, at, 0, 0, DEFAULTS.for_training())
     step.value_after_usd.sum().backward()
     assert targets.grad.any()
 

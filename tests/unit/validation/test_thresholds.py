@@ -12,11 +12,11 @@ from cappuccino.errors import ConfigError
 from cappuccino.market.interval import Interval
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio.measures import daily_returns
-from cappuccino.risk.rules import Rule, Rules
+from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, RiskSettings
 from cappuccino.validation.baselines import benchmark_returns, table_policy
 from cappuccino.validation.evaluate import run
-from cappuccino.validation.thresholds import NAMES, grid, threshold_study
+from cappuccino.validation.thresholds import COUNTED, NAMES, grid, threshold_study
 
 RULES = Rules.of(RiskSettings(), CostSettings(impact=0.5))
 FIXED = grid(
@@ -81,7 +81,7 @@ def test_each_point_of_a_grid_is_what_it_is_alone(points, rules):
             alone.measures(0, benchmark)
         )
         np.testing.assert_array_equal(study.daily_returns[:, n], daily_returns(alone.returns[:, 0], Interval.H1))
-        for rule in Rule:
+        for rule in COUNTED:
             assert row[f"n_{rule.name.lower()}"] == np.count_nonzero(alone.rules & rule.value)
 
 
