@@ -36,8 +36,16 @@ class Change:
         return float(self.after.filled_units - self.before.filled_units)
 
     @property
+    def is_news(self) -> bool:
+        """Whether something was filled, or the fee of a fill came after it."""
+        fees = (self.after.fee_usd, self.after.fee_units) != (self.before.fee_usd, self.before.fee_units)
+        return self.units > 0 or (fees and self.after.filled_units > 0)
+
+    @property
     def price_usd(self) -> float:
-        """Mean price of what is newly filled."""
+        """Mean price of what is newly filled; of all fills where only their fee is new."""
+        if self.units == 0:
+            return float(self.after.filled_usd / self.after.filled_units)
         return float(
             (self.after.filled_usd - self.before.filled_usd) / (self.after.filled_units - self.before.filled_units)
         )
@@ -92,7 +100,7 @@ def book(account: DeskAccount, changes: Sequence[Change], mark_usd: Tensor, now:
     All are booked at once, as the engine does with a bar's fills: a hand-over from one coin to another ends no cycle.
     Where one symbol was bought and sold, sales come first.
     """
-    filled = [change for change in changes if change.after.filled_units > change.before.filled_units]
+    filled = [change for change in changes if change.is_news]
     rows = tuple(Fill(change, _realized(account, change, rules)) for change in filled)
     both = {c.after.symbol for c in filled if c.after.side is Side.BUY} & {
         c.after.symbol for c in filled if c.after.side is Side.SELL
@@ -114,6 +122,7 @@ def _booked(
         mark_usd.expand_as(state.units).clone(),
         torch.zeros_like(state.units),
     )
+    counted = torch.zeros_like(state.units, dtype=torch.bool)
     for a, symbol in enumerate(symbols):
         own = [change for change in changes if change.after.symbol == symbol]
         if not own:
@@ -121,12 +130,14 @@ def _booked(
         credited = sum(change.credited for change in own)
         # What leaves by rounding is no short sale.
         units[0, a] = max(credited, -float(state.units[0, a]))
-        price[0, a] = own[0].price_usd if len(own) == 1 else sum(c.credited * c.price_usd for c in own) / credited
+        is_single = len(own) == 1 or credited == 0.0
+        price[0, a] = own[0].price_usd if is_single else sum(c.credited * c.price_usd for c in own) / credited
         fee[0, a] = sum(change.fee_usd for change in own)
+        counted[0, a] = any(change.before.filled_units == 0 for change in own)
     nothing = torch.zeros_like(units)
     fills = engine.Fills(units, price, fee, nothing, nothing, _realized_of(state, units, price, fee, rules))
     flags = torch.tensor([reduce(or_, (change.after.rules for change in changes), 0)])
-    return engine.book(state, fills, flags, mark_usd, to_us(now), rules)
+    return engine.book(state, fills, flags, mark_usd, to_us(now), rules, counted)
 
 
 def _realized_of(state: Accounts, units: Tensor, price: Tensor, fee: Tensor, rules: Rules) -> Tensor:
@@ -146,9 +157,10 @@ def _realized(account: DeskAccount, change: Change, rules: Rules) -> float:
 def store_fill(entry: Entry, fill: Fill, account: DeskAccount, now: datetime) -> None:
     """Add the fill's row; its key is what the order has filled in all, so that none is there twice."""
     change, order = fill.change, fill.change.after
+    late_fee = "" if change.units > 0 else f":{order.fee_usd + order.fee_units}"
     entry.insert(
         "fills",
-        fill=f"{order.client_id}:{order.filled_units}",
+        fill=f"{order.client_id}:{order.filled_units}{late_fee}",
         client_id=order.client_id,
         account=account.key,
         study=account.model.study,

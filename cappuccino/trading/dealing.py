@@ -282,7 +282,7 @@ class _Pass:
         return self._refused(order, answer) if isinstance(answer, Refused) else self._report(order, answer)
 
     def _fitted(self, order: Order) -> Order:
-        """Return the order on the venue's steps; a sale is never more than what is ours, whoever else has coins there."""
+        """Return the order on the venue's steps; a sale is never more than ours, whatever else is there."""
         instrument = self.dealer.instruments.get(order.symbol)
         units = order.units
         if order.side is Side.SELL:

@@ -1,6 +1,8 @@
 """Our book beside what the venue says. Pure: (ours, theirs) -> what to take over, and what is wrong.
 
-- A difference as small as fees round to is taken over in silence.
+- A difference as small as fees round to is taken over in silence. Fees are shares of what is traded, so money is
+  measured by the whole account.
+- What a purchase cost beyond our money was somebody else's.
 - More money than ours is somebody else's; more coins than ours are too, but only at an account's opening.
 - Everything else stops purchases until a person has looked. Sales go on.
 """
@@ -39,13 +41,16 @@ def differences(
     account: DeskAccount, holdings: Holdings, prices_usd: Mapping[str, float], settings: TraderSettings
 ) -> tuple[Difference, ...]:
     """Return where the account's book and the venue differ at all, coins first."""
-    found = []
+    found, cash_usd = [], float(account.state.cash_usd[0])
+    worth_usd = cash_usd
     for symbol in account.symbols:
         ours = account.units_of(symbol)
         theirs = float(holdings.units.get(symbol, _NOTHING) - account.foreign.get(symbol, _NOTHING))
-        found.append(_difference(symbol, ours, theirs, prices_usd[symbol], settings))
-    cash = float(holdings.cash_usd - account.foreign.get(CASH, _NOTHING))
-    found.append(_difference(CASH, float(account.state.cash_usd[0]), cash, 1.0, settings))
+        worth_usd += ours * prices_usd[symbol]
+        most_usd = max(ours, theirs) * prices_usd[symbol]
+        found.append(_difference(symbol, ours, theirs, prices_usd[symbol], most_usd, settings))
+    theirs = float(holdings.cash_usd - account.foreign.get(CASH, _NOTHING))
+    found.append(_difference(CASH, cash_usd, theirs, 1.0, worth_usd, settings))
     return tuple(one for one in found if one.ours != one.theirs)
 
 
@@ -70,6 +75,7 @@ def taken_over(
             continue
         if one.symbol == CASH:
             state.cash_usd[0] = max(one.theirs, 0.0)
+            foreign[CASH] = foreign.get(CASH, _NOTHING) + Decimal(str(min(one.theirs, 0.0)))
             continue
         a = account.symbols.index(one.symbol)
         units = max(one.theirs, 0.0)
@@ -94,15 +100,15 @@ def taken_over(
     return replace(account, state=state, foreign=foreign)
 
 
-def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_usd: float) -> DeskAccount:
-    """Return the account without positions that are worth less than `least_usd`, too little to be sold.
+def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_usd: Mapping[str, float]) -> DeskAccount:
+    """Return the account without positions that are worth less than `least_usd` of their symbol, too little to be sold.
 
     They stay at the venue as somebody else's: what rounding leaves of a position does not keep it open for ever.
     """
     dust = {
         symbol: units
         for symbol in account.symbols
-        if (units := account.units_of(symbol)) > 0.0 and units * prices_usd[symbol] < least_usd
+        if (units := account.units_of(symbol)) > 0.0 and units * prices_usd[symbol] < least_usd[symbol]
     }
     if not dust:
         return account
@@ -113,7 +119,9 @@ def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_us
     return replace(taken_over(account, gone, prices_usd), foreign=foreign)
 
 
-def _difference(symbol: str, ours: float, theirs: float, price_usd: float, settings: TraderSettings) -> Difference:
+def _difference(
+    symbol: str, ours: float, theirs: float, price_usd: float, measure_usd: float, settings: TraderSettings
+) -> Difference:
     usd = abs(theirs - ours) * price_usd
-    allowed = max(settings.mismatch_usd, settings.mismatch_frac * max(ours, theirs) * price_usd)
+    allowed = max(settings.mismatch_usd, settings.mismatch_frac * measure_usd)
     return Difference(symbol, ours, theirs, usd, usd <= allowed)

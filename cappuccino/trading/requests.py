@@ -12,7 +12,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-from cappuccino.errors import BrokerError
+from cappuccino.errors import BrokerError, TraderError
 from cappuccino.risk.limits import reset_breaker
 from cappuccino.trading.floor import Floor, event
 from cappuccino.trading.reconcile import differences, taken_over
@@ -48,31 +48,38 @@ def is_asked(folder: Path) -> bool:
 
 
 def obey(floor: Floor) -> list[str]:
-    """Do what was asked for; return what was done, in words."""
+    """Do what was asked for; return what was done, in words. What cannot be done now stays asked for."""
     done = []
     for request, act in ((Request.ADOPT, adopt), (Request.RESUME, resume)):
         file = floor.settings.desk / FOLDER / request.value
-        if file.exists():
+        if not file.exists():
+            continue
+        try:
             done += act(floor)
-            file.unlink(missing_ok=True)
+        except (BrokerError, TraderError) as error:
+            floor.voice.warn(f"request.{request}", f"{request} waits: {error}")
+            continue
+        floor.voice.over(f"request.{request}")
+        file.unlink(missing_ok=True)
     return done
 
 
 def adopt(floor: Floor) -> list[str]:
-    """Take what the venues say into our book; return each difference in words."""
+    """Take what the venues say into our book; return each difference in words.
+
+    Raises BrokerError when a venue does not answer, TraderError while orders are under way or a price is missing.
+    """
     lines = []
     mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
     for account in list(floor.accounts.values()):
         if account.is_virtual or account.broker not in floor.venues:
             continue
         if not set(account.symbols) <= set(mids):
-            lines.append(f"{account.key}: a price is missing, ask again later")
-            continue
-        try:
-            found = differences(account, floor.broker(account).holdings(), mids, floor.settings.trader)
-        except BrokerError as error:
-            lines.append(f"{account.key}: {error}")
-            continue
+            raise TraderError(f"a price of {account.key} is missing; try again when the market is seen")
+        if floor.dealer(account).has_open(account):
+            # What such an order has filled is in the venue's figures already, and would be booked once more.
+            raise TraderError(f"orders of {account.key} are under way; try again when they have ended")
+        found = differences(account, floor.broker(account).holdings(), mids, floor.settings.trader)
         floor.store(replace(taken_over(account, found, mids, all_of_them=True), trouble=""))
         lines += [f"{account.key}: {one}, the venue's figure counts now" for one in found]
     return lines

@@ -58,8 +58,17 @@ class Staff:
         """Open, hand over and close accounts; never raises for the warehouse or a venue."""
         if self._read_roster is None:
             return
+        self._update(self._read_roster, now)
+        for venue in self._floor.venues.values():
+            account = self._floor.accounts.get(venue.broker.name)
+            if account is not None and venue.broker.is_real_money:
+                known = account.key in self._holders
+                unread = "" if known else "since the start nobody could read whether real money may be traded"
+                self._floor.dealer(account).embargo = unread
+
+    def _update(self, read_roster: ReadRoster, now: datetime) -> None:
         try:
-            self._roster = self._read_roster()
+            self._roster = read_roster()
             self._floor.voice.over("warehouse")
         except CappuccinoError as error:
             self._floor.voice.warn("warehouse", f"who trades cannot be read, the same go on: {error}")
@@ -90,6 +99,12 @@ class Staff:
             return holder is None
         candidate = self._floor.models.get(holder.place.model)
         return candidate is not None and handed_over(account, candidate, account.stage) is None
+
+    def may_decide(self, account: DeskAccount) -> bool:
+        """Return whether a model may decide: with real money only when this process has read that it is permitted."""
+        if account.is_virtual or not self._floor.broker(account).is_real_money:
+            return True
+        return self._holders.get(account.key) is not None
 
     # Virtual accounts
 
@@ -155,9 +170,8 @@ class Staff:
         if account is None:
             self._ask(venue, lambda held: self._open(venue, candidate, held, holder.capital_usd, now))
         elif account.model != candidate.manifest.model:
-            successor = handed_over(account, candidate, venue.stage)
-            if successor is not None and not self._floor.dealer(account).has_open(account):
-                self._floor.store(successor)
+            if not self._floor.dealer(account).has_open(account):
+                self._ask(venue, lambda held: self._hand_over(account, candidate, venue.stage, held))
         elif holder.capital_usd is not None and holder.capital_usd != account.cash_usd:
             step_usd = holder.capital_usd
             self._ask(venue, lambda held: self._floor.store(with_capital(account, step_usd, held)))
@@ -170,6 +184,11 @@ class Staff:
                 venue.broker.name, self._floor.settings.market.source, venue.stage, candidate, held, capital_usd, now
             )
         )
+
+    def _hand_over(self, account: DeskAccount, candidate: Candidate, stage: str, held: Holdings) -> None:
+        successor = handed_over(account, candidate, stage, held)
+        if successor is not None:
+            self._floor.store(successor)
 
     def _ask(self, venue: Venue, use: Callable[[Holdings], None]) -> None:
         try:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import torch
 
 from cappuccino.arena.candidate import Candidate
-from cappuccino.brokers.broker import Holdings
+from cappuccino.brokers.broker import Holdings, Instrument
 from cappuccino.portfolio.account import Accounts, open_accounts
 from cappuccino.settings import TraderSettings
 from cappuccino.trading.desk_account import CASH, DeskAccount
@@ -18,8 +18,8 @@ from cappuccino.trading.reconcile import differences, mismatch, taken_over, with
 
 LOOKS_BEFORE_MISMATCH = 2
 """Looks in a row that book and venue have to differ: reads lag behind."""
-DUST_USD = 1.0
-"""Positions worth less are no positions: no venue sells them."""
+DUST_USD, MAX_DUST_USD = 1.0, 20.0
+"""Positions worth less are no positions: no venue sells them. The larger figure bounds what a venue may call small."""
 
 
 def open_venue_account(
@@ -51,15 +51,19 @@ def open_venue_account(
     )
 
 
-def handed_over(account: DeskAccount, candidate: Candidate, stage: str) -> DeskAccount | None:
+def handed_over(
+    account: DeskAccount, candidate: Candidate, stage: str, holdings: Holdings | None = None
+) -> DeskAccount | None:
     """Return the account in the hands of another model, which finds cash and positions as they are.
 
-    What was decided on stays decided: it begins with the next close. None when something is held that the model does
-    not trade: that has to be sold first.
+    What was decided on stays decided: it begins with the next close. Coins in `holdings` that the account has not
+    traded so far are somebody else's. None when something is held that the model does not trade: that has to be sold
+    first.
     """
     held = {symbol for symbol in account.symbols if account.units_of(symbol) > 0}
     if not held <= set(candidate.symbols):
         return None
+    there, new = (holdings.units if holdings else {}), set(candidate.symbols) - set(account.symbols)
     return replace(
         account,
         stage=stage,
@@ -69,6 +73,7 @@ def handed_over(account: DeskAccount, candidate: Candidate, stage: str) -> DeskA
         state=_reordered(account.state, account.symbols, candidate.symbols),
         marked_at=None,
         opening_closes=None,
+        foreign={**{symbol: units for symbol, units in there.items() if symbol in new}, **account.foreign},
     )
 
 
@@ -96,17 +101,42 @@ class Compared:
     """What is wrong, in words; empty when nothing is."""
     notes: tuple[str, ...]
     """Small differences that were taken over."""
+    n_surplus: int = 0
+    """Looks in a row, with this one, at which there was more money than ours, and nothing wrong."""
 
 
 def compared(
-    account: DeskAccount, holdings: Holdings, prices_usd: Mapping[str, float], settings: TraderSettings
+    account: DeskAccount,
+    holdings: Holdings,
+    prices_usd: Mapping[str, float],
+    settings: TraderSettings,
+    instruments: Mapping[str, Instrument],
+    n_surplus: int = 0,
 ) -> Compared:
-    """Return the account with small differences taken over, without dust, and whatever is wrong beyond that."""
+    """Return the account with small differences taken over, without dust, and whatever is wrong beyond that.
+
+    Nothing is taken over from a look that finds something wrong: reads lag behind, and what somebody sold by hand is
+    coins that are missing and money that is too much. For the same reason more money than ours becomes somebody
+    else's after some looks in a row only; `n_surplus` is their number before this one.
+    """
     found = differences(account, holdings, prices_usd, settings)
     wrong = mismatch(found)
-    after = without_dust(taken_over(account, found, prices_usd), prices_usd, DUST_USD)
+    if wrong:
+        return Compared(account, wrong, ())
+    n_surplus = n_surplus + 1 if any(not one.is_small for one in found) else 0
+    believed = found if n_surplus >= LOOKS_BEFORE_MISMATCH else tuple(one for one in found if one.is_small)
+    least_usd = {symbol: _least_usd(instruments.get(symbol), prices_usd[symbol]) for symbol in account.symbols}
+    after = without_dust(taken_over(account, believed, prices_usd), prices_usd, least_usd)
     notes = tuple(str(one) for one in found if one.is_small and one.usd >= 0.01)
-    return Compared(after, wrong, notes)
+    return Compared(after, "", notes, n_surplus)
+
+
+def _least_usd(instrument: Instrument | None, price_usd: float) -> float:
+    """Return the value below which a position cannot be sold."""
+    if instrument is None:
+        return DUST_USD
+    least = max(float(instrument.min_units) * price_usd, float(instrument.min_sell_usd), DUST_USD)
+    return min(least, MAX_DUST_USD)
 
 
 def _reordered(state: Accounts, before: tuple[str, ...], after: tuple[str, ...]) -> Accounts:

@@ -24,6 +24,8 @@ class Watching:
         self._floor = floor
         self._read_at: dict[str, datetime] = {}
         self._differed: dict[str, int] = {}
+        self._n_surplus: dict[str, int] = {}
+        """Looks in a row at which a venue had more money than ours."""
 
     def read_news(self, account: DeskAccount, dealer: Dealer, now: datetime) -> None:
         """Read increments, fee tier and clock of the venue, every now and then; fees are followed from then on."""
@@ -35,8 +37,9 @@ class Watching:
             tier = dealer.broker.fees()
             skew_s = dealer.broker.clock_skew_s()
         except BrokerError as error:
-            self._floor.say_answers(account, str(error))
+            dealer.failed("news", str(error))
             return
+        dealer.answered("news")
         self._read_at[account.key] = now
         maker, taker = float(tier.maker_frac), float(tier.taker_frac)
         costs = replace(dealer.rules.costs, fee_bps=taker * 1e4, maker_fee_bps=maker * 1e4)
@@ -51,14 +54,18 @@ class Watching:
                 taker_frac=str(tier.taker_frac),
                 volume_usd=str(tier.volume_usd),
             )
-        self._say_clock(account.broker, skew_s)
+        # A clock that is wrong is looked at until it is right.
+        dealer.are_stale = self._say_clock(account.broker, skew_s) or dealer.are_stale
 
-    def _say_clock(self, name: str, skew_s: float | None) -> None:
-        if skew_s is not None and abs(skew_s) > self._floor.settings.trader.max_clock_skew_s:
+    def _say_clock(self, name: str, skew_s: float | None) -> bool:
+        """Say that our clock is wrong, or that it is right again; return whether it is wrong."""
+        is_wrong = skew_s is not None and abs(skew_s) > self._floor.settings.trader.max_clock_skew_s
+        if is_wrong:
             words = f"our clock is {skew_s:+.0f} s off that of {name}; set the clock of this machine"
             self._floor.voice.critical(f"{name}.clock", words)
         else:
             self._floor.voice.over(f"{name}.clock")
+        return is_wrong
 
     def compare(self, account: DeskAccount, dealer: Dealer, now: datetime) -> None:
         """Hold the venue's account against our book, while nothing is under way; see `reconcile` for what follows."""
@@ -67,10 +74,15 @@ class Watching:
         try:
             holdings = dealer.broker.holdings()
         except BrokerError as error:
-            self._floor.say_answers(account, str(error))
+            dealer.failed("holdings", str(error))
+            self._floor.say_answers(account, dealer.failure)
             return
+        dealer.answered("holdings")
+        self._floor.say_answers(account, dealer.failure)
         mids = {symbol: quote.mid_usd for symbol, quote in self._floor.look.quotes.items()}
-        found = compared(account, holdings, mids, self._floor.settings.trader)
+        n_surplus = self._n_surplus.get(account.key, 0)
+        found = compared(account, holdings, mids, self._floor.settings.trader, dealer.instruments, n_surplus)
+        self._n_surplus[account.key] = found.n_surplus
         after = replace(found.account, trouble=self._trouble(account, found.mismatch))
         self._floor.accounts[account.key] = after
         if after.trouble == account.trouble and not found.notes and after.foreign == account.foreign:
