@@ -7,10 +7,11 @@ warehouse, to save questions to the venue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -67,6 +68,36 @@ class _Derived:
     frame: pl.DataFrame
 
 
+@cache
+def _schema() -> Schema:
+    """Return what sql/ says: reading it takes seconds, and not every start needs it."""
+    return Schema.load(SQL_DIR)
+
+
+class _Own(Warehouse):
+    """The feed's file. A sync reads and writes it a dozen times, and opening it takes longer than all of that."""
+
+    _held: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Keep the file open for the block, whose reads and writes share the opening."""
+        with super()._opened(read_only=False) as connection:
+            self._held = connection
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def _opened(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        if self._held is not None:
+            yield self._held
+            return
+        with super()._opened(read_only=read_only) as connection:
+            yield connection
+
+
 class Feed:
     """Bars and quotes. `failure` says what went wrong with the newest look; trading goes on with what is known."""
 
@@ -81,7 +112,7 @@ class Feed:
     ) -> None:
         # The market goes on: where a record for study ends does not matter here.
         self._market = market.model_copy(update={"start": None, "end": None})
-        self._own, self._main, self._source, self._quotes = Warehouse(folder / FILE), main, source, quotes
+        self._own, self._main, self._source, self._quotes = _Own(folder / FILE), main, source, quotes
         self._settings = settings
         self._needed: tuple[Needed, ...] = ()
         self._since: datetime | None = None
@@ -90,10 +121,6 @@ class Feed:
         self._panels: dict[tuple[Needed, datetime], BarPanel] = {}
         self._calls: list[pl.DataFrame] = []
         self._quotes_failure = self._bars_failure = ""
-
-    @cached_property
-    def _schema(self) -> Schema:
-        return Schema.load(SQL_DIR)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -145,7 +172,8 @@ class Feed:
                 self._open(start - SLACK)
             is_longer = self._since is None or start < self._since
             if is_longer or not self._is_whole(now):
-                self._fetch(start, now)
+                with self._own.held_open():
+                    self._fetch(start, now)
             self._bars_failure = ""
         except CappuccinoError as error:
             self._bars_failure = str(error)
@@ -158,7 +186,7 @@ class Feed:
 
     def _open(self, start: datetime) -> None:
         """Make the file, or make it anew when it cannot be read: the venue has it all."""
-        own = Schema(tuple(file for file in self._schema.files if file.full_name in TABLES))
+        own = Schema(tuple(file for file in _schema().files if file.full_name in TABLES))
         try:
             self._own.migrate(own)
         except WarehouseBusy:
@@ -295,7 +323,7 @@ class Feed:
 
     def _derive(self, interval: Interval, start: datetime) -> pl.DataFrame:
         """Return what the model `market.bars_all` makes of the bars from `start` on, with its own SQL."""
-        intervals, bars_all = (self._schema.models[name].sql for name in ("market.intervals", "market.bars_all"))
+        intervals, bars_all = (_schema().models[name].sql for name in ("market.intervals", "market.bars_all"))
         bars = self._own.query("from market.bars where opened_at_utc >= $start", start=start)
         with duckdb.connect(":memory:") as connection:
             scratch = Writer(connection, self._own.file)

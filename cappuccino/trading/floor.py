@@ -100,6 +100,7 @@ class Floor:
         else:
             self.accounts.pop(account.key, None)
             self._dealers.pop(account.key, None)
+            self.voice.forget(account.key)
 
     def needed(self) -> list[Needed]:
         """Return the bars that somebody decides on."""

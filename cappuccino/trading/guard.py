@@ -113,7 +113,7 @@ class Guard:
         if before is None:
             self._unproven.add(symbol)
             return ""
-        far = abs(math.log(mid_usd / before))
+        far = _apart(mid_usd, before)
         if far > self._settings.max_gap_log and not self._is_confirmed(symbol, mid_usd, close, far, now):
             if symbol in self._unproven:
                 self._sound.pop(symbol, None)
@@ -131,12 +131,12 @@ class Guard:
     def _is_confirmed(self, symbol: str, mid_usd: float, close: float | None, far: float, now: datetime) -> bool:
         """Return whether the price has stayed, and bars agree where it is too far for quotes alone."""
         known = self._jumps.get(symbol)
-        if known is None or abs(math.log(mid_usd / known.price_usd)) > AGREES_LOG:
+        if known is None or _apart(mid_usd, known.price_usd) > AGREES_LOG:
             known = _Jump(mid_usd, 1, now)
         elif (now - known.counted_at).total_seconds() >= self._settings.poll_s / 2:
             known = _Jump(mid_usd, known.n_looks + 1, now)
         self._jumps[symbol] = known
-        in_bars = close is not None and _is_price(close) and abs(math.log(mid_usd / close)) <= AGREES_LOG
+        in_bars = close is not None and _is_price(close) and _apart(mid_usd, close) <= AGREES_LOG
         return known.n_looks >= CONFIRMING_LOOKS and (in_bars or far <= NEVER_BY_QUOTES_LOG)
 
 
@@ -158,7 +158,7 @@ def _jump_in_bars(panel: BarPanel, look: Look, settings: TraderSettings) -> str:
         symbol, price = panel.symbols[a], close[k + 1, a]
         quote = look.quotes.get(symbol)
         later = [*close[k + 2 : k + 5, a], *([quote.mid_usd] if quote and symbol not in look.troubles else [])]
-        if not later or not any(abs(math.log(after / price)) <= settings.max_gap_log / 2 for after in later):
+        if not later or not any(_apart(after, price) <= settings.max_gap_log / 2 for after in later):
             return f"{_bar(panel, k + 1, a)} says {price:.10g} after {close[k, a]:.10g}"
     return ""
 
@@ -177,7 +177,7 @@ def _quote_beside_bars(panel: BarPanel, look: Look, settings: TraderSettings) ->
     """A first quote of all is believed when the newest bar agrees."""
     for symbol, close in zip(panel.symbols, panel.close[-1].tolist(), strict=True):
         mid_usd = look.quotes[symbol].mid_usd if symbol in look.unproven else close
-        if abs(math.log(mid_usd / close)) > settings.max_gap_log:
+        if _apart(mid_usd, close) > settings.max_gap_log:
             return f"the quote of {symbol} says {mid_usd:.10g} beside the newest bar's {close:.10g}"
     return ""
 
@@ -188,3 +188,8 @@ def _bar(panel: BarPanel, t: int, a: int) -> str:
 
 def _is_price(number: float) -> bool:
     return math.isfinite(number) and number > 0
+
+
+def _apart(price: float, other: float) -> float:
+    """Return |ln(price / other)|, of any two prices: their ratio may be too small for a number."""
+    return abs(math.log(price) - math.log(other))

@@ -57,6 +57,12 @@ class Voice:
         self._looks.pop(key, None)
         self._alerts.resolve(key, f"{key}: over")
 
+    def forget(self, account: str) -> None:
+        """An account is closed: what was said of it is over."""
+        for alert in self._alerts.open:
+            if alert.key.startswith(f"{account}."):
+                self.over(alert.key)
+
     @property
     def troubles(self) -> tuple[str, ...]:
         """What was said and is not over, the most urgent first."""
