@@ -92,6 +92,7 @@ class AlpacaBroker:
         return self._account().name
 
     def instruments(self, symbols: tuple[str, ...]) -> Mapping[str, Instrument]:
+        """Return what is accepted of each of `symbols`; the account keeps USD, so that other quotes are halted."""
         found = {instrument.symbol: instrument for instrument in map(AssetRow.instrument, self._assets(symbols))}
         return {symbol: found[symbol] for symbol in symbols if symbol in found}
 

@@ -155,14 +155,15 @@ class AssetRow(_Payload):
 
     def instrument(self) -> Instrument:
         symbol = slashed(self.symbol)
-        is_active = self.tradable and self.status == "active"
+        is_active, is_in_usd = self.tradable and self.status == "active", symbol.endswith("/USD")
+        halted = "" if is_active else f"Alpaca has it as {self.status}, {'' if self.tradable else 'not '}tradable"
         return Instrument(
             symbol=symbol,
             units_step=max(self.min_trade_increment or STEP, STEP),
             price_step=self.price_increment or Decimal(0),
             min_units=self.min_order_size or Decimal(0),
-            min_buy_usd=MIN_BUY_USD if symbol.endswith("/USD") else Decimal(0),
-            halted="" if is_active else f"Alpaca has it as {self.status}, {'' if self.tradable else 'not '}tradable",
+            min_buy_usd=MIN_BUY_USD,
+            halted=halted if is_in_usd else "its quote is not USD, which is all that the account keeps",
         )
 
 

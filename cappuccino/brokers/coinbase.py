@@ -131,7 +131,7 @@ class CoinbaseBroker:
             {"start_date": _text(self._clock.now() - YOUNG)},
         )
         rows = [row for params in asked for row in self._orders(params) if answers.is_spot(row)]
-        reports = self._checked(lambda: [answers.order_report(row) for row in rows], "open orders")
+        reports = self._checked(lambda: [answers.order_report(row, self._clock.now()) for row in rows], "open orders")
         # The later answer knows more of an order that is in both.
         newest = {report.venue_id: report for report in reports}
         return tuple(report for report in newest.values() if not report.state.is_final)
@@ -266,7 +266,7 @@ class CoinbaseBroker:
         return self._read("order", lambda: _unless_absent(request), f"order {venue_id}")
 
     def _request_order(self, venue_id: str) -> OrderReport:
-        found = answers.order_of(self._client.get(f"{API}/orders/historical/{venue_id}"))
+        found = answers.order_of(self._client.get(f"{API}/orders/historical/{venue_id}"), self._clock.now())
         if found.venue_id != venue_id:
             raise ValueError(f"asked for order {venue_id}, came {found.venue_id}")
         return found
@@ -274,7 +274,7 @@ class CoinbaseBroker:
     def _search(self, client_id: str, since: datetime) -> OrderReport | None:
         for row in self._orders({"start_date": _text(since)}):
             if row.get("client_order_id") == client_id:
-                return self._checked(partial(answers.order_report, row), f"order {client_id}")
+                return self._checked(partial(answers.order_report, row, self._clock.now()), f"order {client_id}")
         return None
 
     def _orders(self, params: dict[str, Any]) -> Iterator[answers.Fields]:

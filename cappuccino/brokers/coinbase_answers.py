@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -33,6 +33,8 @@ _STOPS = ("trading_disabled", "is_disabled", "cancel_only", "view_only")
 _NO_MARKET_ORDERS = ("limit_only", "post_only", "auction_mode")
 _NOT_FOR_TRADING = ("ACCOUNT_TYPE_VAULT", "ACCOUNT_TYPE_PERP_FUTURES")
 _ENDED_OR_ENDING = ("DUPLICATE_CANCEL_REQUEST",)
+COUNTED_AFTER = timedelta(minutes=5)
+"""So long after its last fill an order that is called filled is believed, whatever the sum of its fills."""
 
 # The first words that occur in a refusal decide what is to be done about it.
 _KINDS = (
@@ -233,13 +235,15 @@ def canceled(answer: Any, venue_id: str) -> str:
     return "" if mine[0]["success"] or reason in _ENDED_OR_ENDING else reason
 
 
-def order_of(answer: Any) -> OrderReport:
+def order_of(answer: Any, now: datetime) -> OrderReport:
     """Return the order in an answer that holds one."""
-    return order_report(_fields(_fields(answer, "an answer")["order"], "order"))
+    return order_report(_fields(_fields(answer, "an answer")["order"], "order"), now)
 
 
-def order_report(order: Fields) -> OrderReport:
+def order_report(order: Fields, now: datetime) -> OrderReport:
     """Return what has become of an order; its `order_configuration` may be null."""
+    updated_at = _time(order.get("last_fill_time")) or _time(order.get("created_time"))
+    is_old = updated_at is not None and now - updated_at > COUNTED_AFTER
     configuration = _configuration(order)
     filled = _number_or_nought(order, "filled_size")
     units = _number(configuration, "base_size") if configuration.get("base_size") else filled
@@ -248,14 +252,14 @@ def order_report(order: Fields) -> OrderReport:
         venue_id=_text(order, "order_id"),
         symbol=_text(order, "product_id").replace("-", "/"),
         side=_known(_SIDES, order, "side"),
-        state=_state(order, units, filled),
+        state=_state(order, units, filled, is_old),
         units=units,
         filled_units=filled,
         average_usd=_average(order, filled),
         fee_usd=_number_or_nought(order, "total_fees") if filled else Decimal(0),
         is_maker=_is_maker(order, configuration) if filled else None,
         reason=_ending(order),
-        updated_at=_time(order.get("last_fill_time")) or _time(order.get("created_time")),
+        updated_at=updated_at,
     )
 
 
@@ -269,10 +273,10 @@ def product_of(symbol: str) -> str:
     return symbol.replace("/", "-")
 
 
-def _state(order: Fields, units: Decimal, filled: Decimal) -> VenueState:
+def _state(order: Fields, units: Decimal, filled: Decimal, is_old: bool) -> VenueState:
     state = _known(STATES, order, "status")
-    # FILLED can come before its last fills are counted; it is believed once the sum is there.
-    is_counted = filled >= units > 0 or (order.get("settled") is True and filled > 0)
+    # FILLED can come before its last fills are counted; it is believed once the sum is there, or does not change.
+    is_counted = filled >= units > 0 or (filled > 0 and (order.get("settled") is True or is_old))
     return VenueState.OPEN if state is VenueState.FILLED and not is_counted else state
 
 

@@ -45,13 +45,14 @@ class Permission:
 def live_permission(reader: Reader, settings: Settings, now: datetime, account_id: str) -> Permission | list[str]:
     """Return who may trade real money on an account and with how much, or every reason why nobody may.
 
-    Raises WarehouseError when the warehouse cannot be read; a damaged record of decisions is a reason.
+    Raises WarehouseError when the warehouse cannot be read, StageError when its record of decisions is damaged: who may
+    trade is unknown then, and nobody is sold out for it.
     """
     closed = switch_reasons(settings)
     try:
         book = read_book(reader)
     except (StageError, DataError, ValueError) as error:
-        return [*closed, f"decisions: {error}"]
+        raise StageError(f"the record of decisions is damaged: {error}") from error
     closed += live_reasons(book, settings)
     held = held_confirmation(reader, book, account_id)
     if held is None:

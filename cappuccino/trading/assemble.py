@@ -72,16 +72,18 @@ def market_of(settings: Settings, clock: Clock) -> Market:
 def venues_of(
     settings: Settings, clock: Clock, held: frozenset[str] = frozenset(), config: Path | None = None
 ) -> tuple[Venue, ...]:
-    """Return the brokers that are switched on, and those of accounts in `held`.
+    """Return the brokers that are switched on, and those of accounts that are open all the same (`held`).
 
     Real money needs its switch here, and every gate of `live_permission` later. Raises ConfigError without keys, and
     where a venue that is traded on would be judged by the prices of an invented market.
     """
+    is_alpaca_on = settings.trader.production_broker == "alpaca"
+    is_coinbase_on = settings.live.enabled and settings.profile == "live"
     venues = []
-    if settings.trader.production_broker == "alpaca" or "alpaca" in held:
-        venues.append(Venue(_alpaca(settings, clock, config), "production"))
-    if settings.live.enabled or "coinbase" in held:
-        venues.append(Venue(_coinbase(settings, clock, config), "live"))
+    if is_alpaca_on or "alpaca" in held:
+        venues.append(Venue(_alpaca(settings, clock, config), "production", is_alpaca_on))
+    if is_coinbase_on or "coinbase" in held:
+        venues.append(Venue(_coinbase(settings, clock, config), "live", is_coinbase_on))
     if venues and settings.is_simulated:
         names = ", ".join(venue.broker.name for venue in venues)
         raise ConfigError(
@@ -139,9 +141,10 @@ def assembled(
         held = frozenset(
             row["broker"] for row in ledger.rows("select distinct broker from accounts where closed_us is null")
         )
-        venues = venues_of(settings, clock, held if is_emergency else frozenset(), config)
+        venues = venues_of(settings, clock, held, config)
         warehouse = Warehouse(settings.database, timeout_s=BRIEFLY_S)
         feed = Feed(settings.desk, warehouse, market.source, market.quotes, settings.market, settings.trader)
+        feed.beat = partial(beat, "bars")
         floor = Floor(settings, ledger, feed, venues, clock=clock, voice=voice, sleep=sleep, beat=beat, say=show)
 
         def permit(account_id: str, now: datetime) -> Permitted:

@@ -49,6 +49,8 @@ LATE_EVERY = timedelta(seconds=50)
 """How often, once its end is older than that."""
 SUBMIT_FAILED = timedelta(minutes=5)
 """A failed submission counts as a failure of the venue for so long, or until one goes well."""
+MAX_RESTS = 5
+"""Next orders at once for what the venue left unfilled of a sale that protects."""
 MAX_SMALLER, SMALLER = 3, 0.98
 """Tries to buy less where the venue finds too little money, and by which factor."""
 REQUOTE, TIME_OUT = "quoted anew", "time is up for resting"
@@ -94,6 +96,7 @@ class Dealer:
         self._failures: dict[str, tuple[str, datetime]] = {}
         self._denied_reads: Counter[str] = Counter()
         self._asked_late: dict[str, datetime] = {}
+        self._paused_s = 0.0
 
     @property
     def failure(self) -> str:
@@ -117,29 +120,41 @@ class Dealer:
     def read_instruments(self, symbols: tuple[str, ...]) -> None:
         """Ask the broker what it accepts, and again soon where that is nothing for now; raises BrokerError."""
         self.instruments = self.broker.instruments(symbols)
-        self.are_stale = any(symbol not in self.instruments or self.instruments[symbol].halted for symbol in symbols)
+        self.are_stale = any(barred(self.instruments.get(symbol), symbol, self.broker.name) for symbol in symbols)
+        slow = ", ".join(symbol for symbol, found in self.instruments.items() if not found.takes_market)
+        if slow:
+            words = (
+                f"{self.broker.name} takes no orders at the market for {slow} now: nothing that protects can be sold"
+            )
+            self.failed("market orders", words)
+        else:
+            self.answered("market orders")
 
     def work(self, account: DeskAccount, quotes: Quotes) -> DeskAccount:
         """Return the account after one pass; see the module. Never raises BrokerError: see `failure`."""
-        one = _Pass(self, account, quotes)
-        one.ask()
-        one.send()
-        one.look_after()
-        return one.commit()
+        while True:
+            one = _Pass(self, account, quotes)
+            one.try_again()
+            one.ask()
+            one.send()
+            one.look_after()
+            account = one.commit()
+            if not one.is_urgent:
+                return account
 
     def cancel(self, account: DeskAccount, quotes: Quotes, why: str) -> tuple[DeskAccount, bool]:
         """Ask for the end of all orders and wait a little; return the account and whether they have all ended.
 
-        Recorded ones are not sent any more.
+        Recorded ones are not sent any more, but for sales that protect.
         """
-        deadline = self.clock.now() + timedelta(seconds=self.limits.settle_s)
+        is_over = self.patience()
         while True:
             one = _Pass(self, account, quotes)
             one.ask()
             one.end_all(why)
             account = one.commit()
             left = orders.open_orders(self.ledger, account.key)
-            if not left or self.clock.now() >= deadline:
+            if not left or is_over():
                 return account, not left
             self.pause()
 
@@ -154,6 +169,15 @@ class Dealer:
     def pause(self) -> None:
         self.beat()
         self.sleep(self.settings.step_s)
+        self._paused_s += self.settings.step_s
+
+    def patience(self) -> Callable[[], bool]:
+        """Return what tells whether the time to settle is over, by the clock or by the pauses: clocks are set back."""
+        until, most_s = (
+            self.clock.now() + timedelta(seconds=self.limits.settle_s),
+            self._paused_s + self.limits.settle_s,
+        )
+        return lambda: self.clock.now() >= until or self._paused_s >= most_s
 
     def denied(self, client_id: str) -> int:
         """Count one more time that the venue did not know an order; return how often."""
@@ -192,6 +216,11 @@ class _Pass:
     @property
     def now(self) -> datetime:
         return self.dealer.clock.now()
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a sale that protects goes on with another order."""
+        return any(order.purpose is not Purpose.WISH for order in self.following)
 
     # Asking
 
@@ -236,6 +265,13 @@ class _Pass:
             self._tell(order, OrderEvent.ABSENT, words)
 
     # Sending
+
+    def try_again(self) -> None:
+        """Send sales that protect and did not get through, before questions that fail make the venue rest again."""
+        for order in list(self.latest.values()):
+            is_recorded = order.state is OrderState.RECORDED and bool(order.reason)
+            if is_recorded and order.purpose is not Purpose.WISH and self.dealer.instruments:
+                self._send(order)
 
     def send(self) -> None:
         """Send what is recorded: sales, and when they have been filled, purchases.
@@ -301,10 +337,9 @@ class _Pass:
         if trouble and order.side is Side.BUY:
             return f"nothing is bought: {trouble}"
         instrument = self.dealer.instruments.get(order.symbol)
-        if instrument is None:
-            return f"{self.dealer.broker.name} does not trade {order.symbol}"
-        if instrument.halted:
-            return f"{order.symbol} cannot be traded: {instrument.halted}"
+        why = barred(instrument, order.symbol, self.dealer.broker.name, rests=order.limit_usd is not None)
+        if why or instrument is None:
+            return why
         return instrument.too_small(order.side, order.units, order.expected_usd)
 
     def _refused(self, order: Order, refused: Refused) -> Order:
@@ -349,9 +384,17 @@ class _Pass:
 
     def _add(self, order: Order, units: Decimal, limit_usd: Decimal | None) -> None:
         """Make the next order for what `order` left; once, though its end may be told several times."""
-        following = order.again(units, limit_usd, order.expected_usd, self.now)
+        following = self._at_present(order.again(units, limit_usd, order.expected_usd, self.now))
         if orders.order_named(self.dealer.ledger, following.client_id) is None:
             self.following.append(following)
+
+    def _at_present(self, order: Order) -> Order:
+        """Return the order as the cost model expects it to be filled at the present quote; impact is left out."""
+        quote = self.quotes.get(order.symbol)
+        if quote is None:
+            return order
+        expected = exact(quote.mid_usd * (1.0 + order.side * self.dealer.rules.costs.slippage_frac))
+        return replace(order, expected_usd=expected, bid_usd=quote.bid_usd, ask_usd=quote.ask_usd)
 
     def _within_funds(self, purchases: list[Order]) -> list[Order]:
         """Return purchases of what the cash allows now that sales have been filled; resting ones at their limit."""
@@ -390,11 +433,11 @@ class _Pass:
 
     def _settle(self, sent: list[Order]) -> None:
         """Wait a little for orders at the market: the venue takes them first and fills them then."""
-        deadline = self.now + timedelta(seconds=self.dealer.limits.settle_s)
+        is_over = self.dealer.patience()
         while True:
             waited = [self.latest[order.client_id] for order in sent]
             waited = [o for o in waited if o.limit_usd is None and o.state in (OrderState.WORKING, OrderState.UNKNOWN)]
-            if not waited or self.now >= deadline:
+            if not waited or is_over():
                 return
             self.dealer.pause()
             self._ask(waited)
@@ -424,6 +467,8 @@ class _Pass:
         """Ask for the end of orders that have rested too long, or not at the best price; follow up what has ended."""
         for order in list(self.latest.values()):
             if order.limit_usd is None:
+                if self._is_cut_short(order):
+                    self._sell_rest(order)
                 continue
             if order.state is OrderState.WORKING:
                 reason = self._reason_to_end(order)
@@ -436,6 +481,12 @@ class _Pass:
             has_ended = order.state is OrderState.CANCELED and not self.stored[order.client_id].state.is_final
             if has_ended and order.reason in (REQUOTE, TIME_OUT):
                 self._follow(order)
+
+    def _is_cut_short(self, order: Order) -> bool:
+        """Return whether the venue has just ended a sale that protects; what we ended is replaced by somebody else."""
+        has_ended = order.state in (OrderState.CANCELED, OrderState.EXPIRED) and order.asked_at is None
+        is_news = not self.stored[order.client_id].state.is_final
+        return has_ended and is_news and order.purpose is not Purpose.WISH and order.attempt < MAX_RESTS
 
     def _reason_to_end(self, order: Order) -> str:
         if self._rested_s(order) >= self.dealer.settings.maker_timeout_s:
@@ -461,6 +512,15 @@ class _Pass:
         )
         return (to_us(self.now) - first["us"]) / 1e6 if first else 0.0
 
+    def _sell_rest(self, order: Order) -> None:
+        """Make the next order for what the venue did not sell of `order`, unless that is too little for it."""
+        instrument = self.dealer.instruments.get(order.symbol)
+        if instrument is None:
+            return
+        units = instrument.rounded_units(order.rest)
+        if not instrument.too_small(order.side, units, order.expected_usd):
+            self._add(order, units, None)
+
     def _follow(self, order: Order) -> None:
         """Make the next order for what `order` left unfilled: resting again, or at the market when time is up."""
         instrument = self.dealer.instruments.get(order.symbol)
@@ -474,9 +534,9 @@ class _Pass:
     # Ending
 
     def end_all(self, why: str) -> None:
-        """Ask for the end of everything that is under way, and send nothing more."""
+        """Ask for the end of everything that is under way; of what was not sent, only sales that protect stay."""
         for order in list(self.latest.values()):
-            if order.state is OrderState.RECORDED:
+            if order.state is OrderState.RECORDED and order.purpose is Purpose.WISH:
                 self._tell(order, OrderEvent.DENY, why)
             elif order.state in (OrderState.WORKING, OrderState.CANCELING):
                 self._cancel(order, why)
@@ -544,6 +604,15 @@ class _Pass:
                 for row in position_rows(done.account, mids, now):
                     entry.upsert("positions", **row)
         return done.account
+
+
+def barred(instrument: Instrument | None, symbol: str, broker: str, *, rests: bool = False) -> str:
+    """Return why no order for `symbol` is taken, at the market unless it `rests`; empty when one is."""
+    if instrument is None:
+        return f"{broker} does not trade {symbol}"
+    if instrument.halted:
+        return f"{symbol} cannot be traded: {instrument.halted}"
+    return "" if rests or instrument.takes_market else f"{broker} takes no orders at the market for {symbol} now"
 
 
 def _may_be_filled(order: Order) -> bool:

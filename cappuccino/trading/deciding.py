@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cappuccino.arena.candidate import Candidate
+from cappuccino.brokers.broker import Side
 from cappuccino.errors import CappuccinoError
 from cappuccino.market.panel import BarPanel
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.conditions import Conditions, conditions_of
+from cappuccino.registry.identity import ModelId
 from cappuccino.risk.rules import rule_names
 from cappuccino.trading import decision as decisions
 from cappuccino.trading import orders
@@ -46,11 +48,21 @@ class Deciding:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
-        self._conditions: dict[str, Conditions] = {}
+        self._conditions: dict[tuple[str, ModelId], Conditions] = {}
 
-    def advance(self, account: DeskAccount, now: datetime, *, may_decide: bool = True) -> None:
+    def is_due(self, account: DeskAccount, now: datetime) -> bool:
+        """Return whether a bar has closed, and settled, that the account has not decided on."""
+        return self._newest_close(account, now) is not None
+
+    def _newest_close(self, account: DeskAccount, now: datetime) -> datetime | None:
+        closed_at = account.interval.floor(now - timedelta(seconds=self._floor.settings.trader.settle_s))
+        if closed_at < account.opened_at or (account.decided_at is not None and closed_at <= account.decided_at):
+            return None
+        return closed_at
+
+    def advance(self, account: DeskAccount, now: datetime) -> None:
         """Decide on the newest closed bar where that is due and possible, and protect otherwise."""
-        candidate = self._floor.models.get(account.model) if may_decide else None
+        candidate = self._floor.models.get(account.model)
         if candidate is None or not self._decides(account, candidate, now):
             self.protect(self._floor.accounts[account.key], now)
 
@@ -58,15 +70,15 @@ class Deciding:
 
     def _decides(self, account: DeskAccount, candidate: Candidate, now: datetime) -> bool:
         """Return whether the newest bar was decided on in this call."""
-        closed_at = account.interval.floor(now - timedelta(seconds=self._floor.settings.trader.settle_s))
-        if closed_at < account.opened_at or (account.decided_at is not None and closed_at <= account.decided_at):
+        closed_at = self._newest_close(account, now)
+        if closed_at is None:
             return False
         key = f"{account.key}.waits"
         try:
             is_decided = self._decide(account, self._bar(account, candidate, closed_at, now), now)
         except _NotYetError as waits:
             said = f"{account.key} has not decided on the bar that closed at {closed_at:%F %R} UTC: {waits}"
-            self._floor.voice.warn(key, said)
+            self._floor.voice.warn_if_it_stays(key, said)
             return False
         self._floor.voice.over(key)
         return is_decided
@@ -92,7 +104,7 @@ class Deciding:
         began = floor.clock.now()
         account = self._with_nothing_open(account)
         marked = mark_bars(floor.ledger, account, panel)
-        self._conditions[key] = conditions_of(panel).at(len(panel) - 1)
+        self._conditions[key, account.model] = conditions_of(panel).at(len(panel) - 1)
         if now - bar.closed_at > account.interval.duration * floor.settings.trader.decide_within_frac:
             self._let_pass(marked.account, marked.rows, bar.closed_at, now)
             return False
@@ -118,7 +130,7 @@ class Deciding:
         return account
 
     def _made(self, account: DeskAccount, bar: _Bar, dealer: Dealer, now: datetime) -> Decision:
-        conditions, rules = self._conditions[account.key], dealer.rules.on(account.symbols)
+        conditions, rules = self._conditions[account.key, account.model], dealer.rules.on(account.symbols)
         quotes = self._floor.look.quotes
         try:
             return decisions.on_bar(
@@ -129,9 +141,15 @@ class Deciding:
             raise _NotYetError(f"the model fails: {type(error).__name__}: {error}") from error
 
     def _without_busy(self, made: Decision, dealer: Dealer) -> Decision:
-        """Return the decision without orders for symbols that have one under way, whose end has not been confirmed."""
-        busy = {order.symbol for order in orders.open_orders(self._floor.ledger, made.before.key)}
-        return replace(made, orders=tuple(order for order in made.orders if order.symbol not in busy))
+        """Return the decision without orders for symbols that have one under way, whose end has not been confirmed.
+
+        A sale waits for another sale alone: coins that a purchase may still bring do not keep those that are there.
+        """
+        under_way = orders.open_orders(self._floor.ledger, made.before.key)
+        busy = {order.symbol for order in under_way}
+        selling = {order.symbol for order in under_way if order.side is Side.SELL}
+        free = (o for o in made.orders if o.symbol not in (selling if o.side is Side.SELL else busy))
+        return replace(made, orders=tuple(free))
 
     def _let_pass(
         self, account: DeskAccount, rows: Iterable[Mapping[str, Any]], closed_at: datetime, now: datetime
@@ -170,30 +188,37 @@ class Deciding:
     def protect(self, account: DeskAccount, now: datetime) -> None:
         """Check the stops at the present quotes, and sell what they say."""
         floor, key = self._floor, account.key
-        dealer, quotes = floor.dealer(account), floor.look.quotes
+        dealer, quotes = floor.dealer(account), floor.quotes_of(account)
+        if quotes is None:
+            floor.voice.critical(
+                f"{key}.unprotected", f"{key}: no price of what it holds was ever seen; its stops wait"
+            )
+            return
         mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
         account = floor.accounts[key] = replace(account, state=engine.mark(account.state, mids))
         rules = dealer.rules.on(account.symbols)
-        conditions = self._known_conditions(account, now) if rules.are_scaled else self._conditions.get(key)
+        known = self._conditions.get((key, account.model))
+        conditions = self._known_conditions(account, now) if rules.are_scaled else known
         if rules.are_scaled and conditions is None:
             floor.voice.critical(f"{key}.unprotected", f"{key}: without bars its volatility is unknown, and stops wait")
             return
         floor.voice.over(f"{key}.unprotected")
-        # Impact is a cost of the model; here only what is sold matters, and the venue says at what price.
+        # Impact is a cost of the model, and needs conditions that may not be known yet; what is sold does not.
+        rules = replace(rules, costs=replace(rules.costs, impact=0.0))
         made = decisions.between_bars(account, conditions, quotes, dealer.instruments, rules, now)
         if made is not None:
             self.act(account, made)
 
     def _known_conditions(self, account: DeskAccount, now: datetime) -> Conditions | None:
-        known, candidate = self._conditions.get(account.key), self._floor.models.get(account.model)
+        known, candidate = self._conditions.get((account.key, account.model)), self._floor.models.get(account.model)
         if known is not None or candidate is None:
             return known
         try:
             panel = self._floor.feed.panel(need_of(candidate), account.interval.floor(now), now)
         except CappuccinoError:
             return None
-        self._conditions[account.key] = conditions_of(panel).at(len(panel) - 1)
-        return self._conditions[account.key]
+        self._conditions[account.key, account.model] = conditions_of(panel).at(len(panel) - 1)
+        return self._conditions[account.key, account.model]
 
     def act(self, account: DeskAccount, made: Decision) -> None:
         """Record and send sales that nothing may filter; what is under way for other reasons ends first."""
@@ -203,6 +228,12 @@ class Deciding:
             account, _ = dealer.cancel(account, floor.look.quotes, f"{made.kind} comes first")
             made = self._without_busy(made, dealer)
             floor.accounts[account.key] = account
+        if made.barred:
+            floor.voice.critical(
+                f"{account.key}.barred", f"{account.key} has to sell: {'; '.join(made.barred.values())}"
+            )
+        else:
+            floor.voice.over(f"{account.key}.barred")
         if not made.orders:
             return
         self._store(account, (), made, 0.0)

@@ -7,7 +7,7 @@ which somebody else stores and sends.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ from cappuccino.portfolio import engine
 from cappuccino.portfolio.conditions import Conditions
 from cappuccino.risk.conviction import Scores
 from cappuccino.risk.rules import Rules
+from cappuccino.trading.dealing import barred
 from cappuccino.trading.desk_account import DeskAccount
 from cappuccino.trading.ledger import Entry, to_us
 from cappuccino.trading.orders import Order, Purpose, client_id
@@ -54,6 +55,8 @@ class Decision:
     orders: tuple[Order, ...]
     too_small: Mapping[str, str] = field(default_factory=dict)
     """Orders that the venue would refuse for their size, and why."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Sales that protect, of symbols that cannot be traded now, and why: they wait until they can."""
     action: Mapping[str, float] | None = None
     targets: Mapping[str, float] | None = None
     votes: pl.DataFrame = field(default_factory=lambda: NO_VOTES)
@@ -119,9 +122,14 @@ def flatten(
     instruments: Mapping[str, Instrument],
     rules: Rules,
     now: datetime,
+    selling: Collection[str] = (),
 ) -> Decision | None:
-    """Return the sale of everything; None when nothing is held. `why` is part of the orders' ids."""
-    held = account.state.units
+    """Return the sale of all but the symbols that are `selling`; None when nothing is held.
+
+    `why` is part of the orders' ids.
+    """
+    is_free = torch.tensor([symbol not in selling for symbol in account.symbols])
+    held = torch.where(is_free, account.state.units, 0.0)
     if not bool((held > 0).any()):
         return None
     mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
@@ -157,7 +165,7 @@ def _made(
         rules=int(orders.rules[0]),
         orders=(),
     )
-    made, too_small = [], {}
+    made, too_small, not_now = [], {}, {}
     for a, symbol in enumerate(account.symbols):
         units = float(plan.units[0, a])
         if units == 0.0:
@@ -170,8 +178,13 @@ def _made(
             if refusal:
                 too_small[symbol] = refusal
                 continue
+        # Before the venue has said what it accepts, nothing is known to be refused.
+        why = barred(instrument, symbol, account.broker) if kind != BAR and instruments else ""
+        if why:
+            not_now[symbol] = why
+            continue
         made.append(order)
-    return replace(decision, orders=tuple(made), too_small=too_small)
+    return replace(decision, orders=tuple(made), too_small=too_small, barred=not_now)
 
 
 _CRUMB = 1e-9

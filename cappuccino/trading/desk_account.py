@@ -50,6 +50,8 @@ class DeskAccount:
     trouble: str = ""
     """Why nothing is bought: our book and the venue differ, say; empty when all is well."""
     closed_at: datetime | None = None
+    venue_account: str = ""
+    """What tells the venue's account from all others; empty for a virtual one, and while nobody has told it."""
 
     @property
     def is_virtual(self) -> bool:
@@ -106,6 +108,7 @@ def _columns(account: DeskAccount) -> dict[str, Any]:
         "foreign_units": json.dumps({name: str(amount) for name, amount in account.foreign.items()}),
         "trouble": account.trouble,
         "closed_us": _us(account.closed_at),
+        "venue_account": account.venue_account,
     }
 
 
@@ -128,4 +131,5 @@ def _account(row: sqlite3.Row) -> DeskAccount:
         foreign={name: Decimal(amount) for name, amount in json.loads(row["foreign_units"]).items()},
         trouble=row["trouble"],
         closed_at=_moment(row["closed_us"]),
+        venue_account=row["venue_account"],
     )

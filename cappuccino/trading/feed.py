@@ -1,13 +1,13 @@
 """The one market feed of all accounts: bars in a warehouse of its own, and the quotes of now.
 
-The trader waits for nobody: its bars lie in `feed.duckdb`, fetched by the same sync as those that models were trained
-on, and made into longer ones by the same SQL, in memory, when an account wants them. Only a start looks into the main
+The trader waits for nobody: its bars lie in a file of its own, fetched by the same sync as those that models were
+trained on, and made into longer ones by the same SQL, in memory, when an account wants them. Only a start looks into the main
 warehouse, to save questions to the venue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +31,6 @@ from cappuccino.store.frames import naive_frame
 from cappuccino.store.schema import SQL_DIR, Schema
 from cappuccino.store.warehouse import Reader, Warehouse, Writer
 
-FILE = "feed.duckdb"
 TABLES = ("market.bars", "ops.syncs", "ops.api_errors")
 """Contracts of the main warehouse that the file has as well."""
 SLACK = timedelta(days=2)
@@ -66,6 +65,11 @@ class _Derived:
 
     start: datetime
     frame: pl.DataFrame
+
+
+def file_name(source: str, interval: Interval) -> str:
+    """Return the name of the file that holds the bars of a source in the trader's folder."""
+    return f"feed-{source}-{interval}.duckdb"
 
 
 @cache
@@ -112,7 +116,11 @@ class Feed:
     ) -> None:
         # The market goes on: where a record for study ends does not matter here.
         self._market = market.model_copy(update={"start": None, "end": None})
-        self._own, self._main, self._source, self._quotes = _Own(folder / FILE), main, source, quotes
+        # Bars of two sources, or of two lengths, never mix.
+        file = folder / file_name(source.name, market.base_interval)
+        self._own, self._main, self._source, self._quotes = _Own(file), main, source, quotes
+        self.beat: Callable[[], None] = lambda: None
+        """Called while bars arrive: a long history is no hang."""
         self._settings = settings
         self._needed: tuple[Needed, ...] = ()
         self._since: datetime | None = None
@@ -125,6 +133,13 @@ class Feed:
     @property
     def symbols(self) -> tuple[str, ...]:
         return self._market.symbols
+
+    def widen(self, symbols: Iterable[str]) -> None:
+        """Look at `symbols` too: an account may hold what the configuration has not any more."""
+        more = tuple(symbol for symbol in dict.fromkeys(symbols) if symbol not in self.symbols)
+        if more:
+            self._market = self._market.model_copy(update={"symbols": (*self.symbols, *more)})
+            self._known = self._since = None
 
     @property
     def failure(self) -> str:
@@ -139,6 +154,11 @@ class Feed:
             except CappuccinoError as error:
                 self._bars_failure = str(error)
         return self._known.closes if self._known else {}
+
+    @property
+    def closed_at(self) -> Mapping[str, datetime]:
+        """When the bars of `closes` closed."""
+        return self._known.closed_at if self._known else {}
 
     def drain(self) -> pl.DataFrame:
         """Return how the calls for quotes and bars went since the last time."""
@@ -192,7 +212,7 @@ class Feed:
         except WarehouseBusy:
             raise
         except WarehouseError:
-            for name in (FILE, f"{FILE}.wal"):
+            for name in (self._own.file.name, f"{self._own.file.name}.wal"):
                 self._own.file.with_name(name).unlink(missing_ok=True)
             self._own.migrate(own)
         self._look_up()
@@ -205,7 +225,16 @@ class Feed:
             since = start - SLACK
         has_news = True
         try:
-            synced = sync_bars(self._own, self._source, self._market, since, now, now, only_missing=True)
+            synced = sync_bars(
+                self._own,
+                self._source,
+                self._market,
+                since,
+                now,
+                now,
+                only_missing=True,
+                on_progress=lambda _: self.beat(),
+            )
             has_news = synced.n_new + synced.n_changed > 0
         finally:  # answers before the one that failed are stored
             self._look_up(now)

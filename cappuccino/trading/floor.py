@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +35,8 @@ class Venue:
     broker: Broker
     stage: str
     """Whose orders it takes: those of the model in `production` or `live`."""
+    is_on: bool = True
+    """False: an account is open there although trading was switched off. It is protected, and never bought on."""
 
 
 class Floor:
@@ -58,7 +60,10 @@ class Floor:
         self.sleep, self.beat, self.say = sleep, beat, say
         self.rules = Rules.of(settings.risk, settings.costs)
         self.models = Models(settings.artifacts)
-        self.accounts = {account.key: account for account in open_accounts_of(ledger)}
+        accounts = {account.key: account for account in open_accounts_of(ledger)}
+        self.accounts = {key: one for key, one in accounts.items() if one.is_virtual or one.broker in self.venues}
+        for key in accounts.keys() - self.accounts.keys():
+            voice.critical(f"{key}.unprotected", f"{key} has no broker: its orders and stops are not looked after")
         self.look = Look({}, {})
         self._dealers: dict[str, Dealer] = {}
 
@@ -101,6 +106,17 @@ class Floor:
             self.accounts.pop(account.key, None)
             self._dealers.pop(account.key, None)
             self.voice.forget(account.key)
+
+    def quotes_of(self, account: DeskAccount) -> Mapping[str, Quote] | None:
+        """Return a quote of every symbol of the account; None when one that it holds was never seen.
+
+        One that it does not hold costs nothing, whatever it costs.
+        """
+        unseen = [symbol for symbol in account.symbols if symbol not in self.look.quotes]
+        if any(account.units_of(symbol) > 0 for symbol in unseen):
+            return None
+        now = self.clock.now()
+        return {**self.look.quotes, **{symbol: Quote(symbol, 1.0, 1.0, now) for symbol in unseen}}
 
     def needed(self) -> list[Needed]:
         """Return the bars that somebody decides on."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import numpy as np
 
@@ -54,14 +55,24 @@ class Guard:
         self._sound: dict[str, Quote] = {}
         self._unproven: set[str] = set()
         self._jumps: dict[str, _Jump] = {}
+        self._wide: dict[str, _Jump] = {}
         self._seen: object = None
         self._same_since: datetime | None = None
         self._n_same = 0
 
     def look(
-        self, symbols: tuple[str, ...], quotes: Mapping[str, Quote], closes: Mapping[str, float], now: datetime
+        self,
+        symbols: tuple[str, ...],
+        quotes: Mapping[str, Quote],
+        closes: Mapping[str, float],
+        now: datetime,
+        closed_at: Mapping[str, datetime] = MappingProxyType({}),
     ) -> Look:
-        """Return what of `quotes` is sound at `now`; `closes` are the newest closes of the bars."""
+        """Return what of `quotes` is sound at `now`; `closes` are the newest closes of the bars, of `closed_at`.
+
+        A symbol with a trouble keeps its last sound quote, or has a newer bar's close for one: stops go by what is
+        known best. A spread that stays wide is what a crash looks like; its middle counts for stops, not for decisions.
+        """
         is_frozen = self._is_frozen(quotes, closes, now)
         troubles = {}
         for symbol in symbols:
@@ -69,15 +80,19 @@ class Guard:
             if not trouble:
                 self._sound[symbol] = quotes[symbol]
                 self._jumps.pop(symbol, None)
+                self._wide.pop(symbol, None)
             if not trouble and is_frozen:
                 trouble = f"no price of any symbol has moved in {self._n_same + 1} looks"
             if trouble:
                 troubles[symbol] = trouble
         known = {symbol: self._sound[symbol] for symbol in symbols if symbol in self._sound}
         for symbol in symbols:
-            close = closes.get(symbol)
-            if symbol not in known and close is not None and _is_price(close):
-                known[symbol] = Quote(symbol, close, close, now)
+            close, at = closes.get(symbol), closed_at.get(symbol)
+            if close is None or not _is_price(close):
+                continue
+            is_newer = symbol in troubles and symbol in known and at is not None and at > known[symbol].at
+            if symbol not in known or (is_newer and _apart(close, known[symbol].mid_usd) <= NEVER_BY_QUOTES_LOG):
+                known[symbol] = Quote(symbol, close, close, at or now)
         return Look(known, troubles, frozenset(self._unproven.intersection(symbols)))
 
     def _is_frozen(self, quotes: Mapping[str, Quote], closes: Mapping[str, float], now: datetime) -> bool:
@@ -105,8 +120,20 @@ class Guard:
             return f"the quote is {-age_s:,.0f} s ahead of our clock; set the clock of this machine"
         spread = (quote.ask_usd - quote.bid_usd) / quote.mid_usd
         if spread > self._settings.max_spread_frac:
+            if not self._jump(symbol, quote.mid_usd, close, now) and self._stays_wide(symbol, quote, now):
+                self._sound[symbol] = quote
             return f"the spread is {spread:.1%}, at most {self._settings.max_spread_frac:.1%} is allowed"
         return self._jump(symbol, quote.mid_usd, close, now)
+
+    def _stays_wide(self, symbol: str, quote: Quote, now: datetime) -> bool:
+        """Return whether so wide a quote has been seen often enough to be the market."""
+        known = self._wide.get(symbol)
+        if known is None or _apart(quote.mid_usd, known.price_usd) > AGREES_LOG:
+            known = _Jump(quote.mid_usd, 1, now)
+        elif (now - known.counted_at).total_seconds() >= self._settings.poll_s / 2:
+            known = _Jump(quote.mid_usd, known.n_looks + 1, now)
+        self._wide[symbol] = known
+        return known.n_looks >= CONFIRMING_LOOKS
 
     def _jump(self, symbol: str, mid_usd: float, close: float | None, now: datetime) -> str:
         before = self._before(symbol, close)

@@ -31,6 +31,7 @@ create table if not exists accounts (
     foreign_units text not null default '{}',
     trouble text not null default '',
     closed_us integer,
+    venue_account text not null default '',
     version integer not null
 );
 create index if not exists accounts_version on accounts (version);
@@ -244,6 +245,16 @@ create table if not exists fee_tiers (
     version integer not null
 );
 create index if not exists fee_tiers_version on fee_tiers (version);
+
+-- What a venue accepts of a symbol, as it said last: for a start while it does not answer. The warehouse has no copy.
+create table if not exists instruments (
+    broker text not null,
+    symbol text not null,
+    instrument text not null,
+    at_us integer not null,
+    version integer not null,
+    primary key (broker, symbol)
+);
 
 create table if not exists heartbeats (
     at_us integer not null,

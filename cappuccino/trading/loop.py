@@ -15,6 +15,8 @@ from cappuccino.trading.switches import read_kill
 from cappuccino.trading.trader import Trader
 from cappuccino.watch.processes import size_of
 
+UNOBEYED_S = 5.0
+"""Time between two polls while the kill switch has not been obeyed to the end."""
 IMPATIENCE_S = 1.0
 """How often the kill switch and requests are looked for between two polls."""
 ONCE_S = 60.0
@@ -52,17 +54,15 @@ def _wait(trader: Trader, beat: Heartbeat, stop: Event) -> None:
     """
     floor, poll_s = trader.floor, trader.floor.settings.trader.poll_s
     due = next_poll(floor.clock.now(), poll_s, floor.settings.trader.settle_s)
+    if not trader.is_obeyed:
+        due = min(due, floor.clock.now() + timedelta(seconds=UNOBEYED_S))
     was_killed = read_kill(floor.settings.desk)
     while not stop.is_set() and 0 < (left_s := (due - floor.clock.now()).total_seconds()) <= poll_s:
         beat("waits")
         is_busy = trader.work()
         stop.wait(min(floor.settings.execution.step_s if is_busy else IMPATIENCE_S, left_s))
         # Another kill counts as well: the first may not have asked for a flat account.
-        if (
-            read_kill(floor.settings.desk) != was_killed
-            or not trader.is_obeyed
-            or requests.is_asked(floor.settings.desk)
-        ):
+        if read_kill(floor.settings.desk) != was_killed or requests.is_asked(floor.settings.desk):
             return
 
 

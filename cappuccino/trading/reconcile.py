@@ -3,7 +3,8 @@
 - A difference as small as fees round to is taken over in silence. Fees are shares of what is traded, so money is
   measured by the whole account.
 - What a purchase cost beyond our money was somebody else's.
-- More money than ours is somebody else's; more coins than ours are too, but only at an account's opening.
+- More money than ours is somebody else's, however little; more coins than ours are too, but only at an account's
+  opening. Where a person lets the venue's figures count, money is ours that missing coins may have been sold for.
 - Everything else stops purchases until a person has looked. Sales go on.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cappuccino.brokers.broker import Holdings
+from cappuccino.portfolio.account import Accounts
 from cappuccino.settings import TraderSettings
 from cappuccino.trading.desk_account import CASH, DeskAccount
 
@@ -32,6 +34,11 @@ class Difference:
     """What the difference is worth, unsigned."""
     is_small: bool
     """As fees round to."""
+
+    @property
+    def is_surplus(self) -> bool:
+        """More money than ours."""
+        return self.symbol == CASH and self.theirs > self.ours
 
     def __str__(self) -> str:
         return f"{self.symbol}: our book has {self.ours:.10g}, the venue {self.theirs:.10g} ({self.usd:,.2f} USD apart)"
@@ -56,7 +63,7 @@ def differences(
 
 def mismatch(found: tuple[Difference, ...]) -> str:
     """Return what is wrong, in words; empty when nothing is. More money than ours is no mismatch."""
-    wrong = [one for one in found if not one.is_small and not (one.symbol == CASH and one.theirs > one.ours)]
+    wrong = [one for one in found if not one.is_small and not one.is_surplus]
     return "; ".join(str(one) for one in wrong)
 
 
@@ -65,13 +72,20 @@ def taken_over(
 ) -> DeskAccount:
     """Return the account with the venue's figures where the difference is small, or everywhere.
 
-    Additional coins enter at their present price. More money than ours stays somebody else's, unless all is taken over.
+    Additional coins enter at their present price. More money than ours becomes somebody else's, but for the present
+    value of coins that are gone when all is taken over: what nobody traded here is no profit or loss to the rules then.
     """
     state, foreign = account.state.copy(), dict(account.foreign)
+    prices = account.prices(prices_usd)
+    before_usd = float(state.value(prices)[0])
     for one in found:
+        if one.is_surplus:
+            ours_usd = min(one.theirs - one.ours, _missing_usd(found, prices_usd) if all_of_them else 0.0)
+            state.cash_usd[0] += ours_usd
+            foreign_usd = Decimal(str(one.theirs)) - Decimal(str(float(state.cash_usd[0])))
+            foreign[CASH] = foreign.get(CASH, _NOTHING) + foreign_usd
+            continue
         if not (one.is_small or all_of_them):
-            if one.symbol == CASH and one.theirs > one.ours:
-                foreign[CASH] = foreign.get(CASH, _NOTHING) + Decimal(str(one.theirs - one.ours))
             continue
         if one.symbol == CASH:
             state.cash_usd[0] = max(one.theirs, 0.0)
@@ -87,9 +101,9 @@ def taken_over(
         if units == 0.0:
             state.average_entry_usd[0, a] = state.peak_price_usd[0, a] = 0.0
     exposed = bool((state.units > 0).any())
-    value = float(state.cash_usd[0]) + sum(
-        float(state.units[0, a]) * prices_usd[symbol] for a, symbol in enumerate(account.symbols)
-    )
+    value = float(state.value(prices)[0])
+    if all_of_them:
+        state = rebased(state, before_usd, value)
     began = exposed and not bool(state.in_cycle[0])
     if began:
         state.cycle_base_usd[0] = state.cycle_peak_usd[0] = value
@@ -98,6 +112,17 @@ def taken_over(
         state.took_profit[0] = False
     state.in_cycle[0] = exposed
     return replace(account, state=state, foreign=foreign)
+
+
+def rebased(state: Accounts, before_usd: float, after_usd: float) -> Accounts:
+    """Return an account whose value was changed from outside, with all values that rules remember changed likewise.
+
+    Drawdowns, gains and returns are shares of these values: they stay what they were.
+    """
+    if before_usd <= 0.0 or after_usd == before_usd:
+        return state
+    remembered = ("cycle_base_usd", "cycle_peak_usd", "peak_usd", "day_start_usd", "observed_usd")
+    return replace(state, **{name: getattr(state, name) * (after_usd / before_usd) for name in remembered})
 
 
 def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_usd: Mapping[str, float]) -> DeskAccount:
@@ -117,6 +142,12 @@ def without_dust(account: DeskAccount, prices_usd: Mapping[str, float], least_us
         foreign[symbol] = foreign.get(symbol, _NOTHING) + Decimal(str(units))
     gone = tuple(Difference(symbol, units, 0.0, 0.0, True) for symbol, units in dust.items())
     return replace(taken_over(account, gone, prices_usd), foreign=foreign)
+
+
+def _missing_usd(found: tuple[Difference, ...], prices_usd: Mapping[str, float]) -> float:
+    """Return what the coins that are gone are worth, less those that came."""
+    gone_usd = sum((one.ours - one.theirs) * prices_usd[one.symbol] for one in found if one.symbol != CASH)
+    return max(gone_usd, 0.0)
 
 
 def _difference(

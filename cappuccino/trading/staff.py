@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cappuccino.arena.candidate import Candidate
-from cappuccino.brokers.broker import Holdings
-from cappuccino.errors import BrokerError, CappuccinoError
+from cappuccino.brokers.broker import Holdings, Side
+from cappuccino.errors import BrokerError, CappuccinoError, StageError
 from cappuccino.portfolio.account import open_accounts
 from cappuccino.registry.identity import ModelId
-from cappuccino.trading.desk_account import DeskAccount
+from cappuccino.trading import orders
+from cappuccino.trading.desk_account import DeskAccount, account_named
 from cappuccino.trading.floor import Floor, Venue
+from cappuccino.trading.order_states import OrderState
 from cappuccino.trading.roster import Place, Roster
 from cappuccino.trading.venue_account import handed_over, open_venue_account, with_capital
 
@@ -53,25 +55,27 @@ class Staff:
         self._floor, self._read_roster, self._permit = floor, read_roster, permit
         self._roster: Roster | None = None
         self._holders: dict[str, _Holder | None] = {}
+        self._venue_accounts: dict[str, str] = {}
+        """What each venue has called its account; keys do not change while a process runs."""
 
     def update(self, now: datetime) -> None:
         """Open, hand over and close accounts; never raises for the warehouse or a venue."""
+        for venue in self._floor.venues.values():
+            self._set_aside_another(venue)
         if self._read_roster is None:
             return
         self._update(self._read_roster, now)
         for venue in self._floor.venues.values():
             account = self._floor.accounts.get(venue.broker.name)
-            if account is not None and venue.broker.is_real_money:
-                known = account.key in self._holders
-                unread = "" if known else "since the start nobody could read whether real money may be traded"
-                self._floor.dealer(account).embargo = unread
+            if account is not None:
+                self._stop_purchases(account, self._embargo(account))
 
     def _update(self, read_roster: ReadRoster, now: datetime) -> None:
         try:
             self._roster = read_roster()
             self._floor.voice.over("warehouse")
         except CappuccinoError as error:
-            self._floor.voice.warn("warehouse", f"who trades cannot be read, the same go on: {error}")
+            self._floor.voice.warn_if_it_stays("warehouse", f"who trades cannot be read, the same go on: {error}")
         roster = self._roster
         if roster is None:
             return
@@ -101,10 +105,56 @@ class Staff:
         return candidate is not None and handed_over(account, candidate, account.stage) is None
 
     def may_decide(self, account: DeskAccount) -> bool:
-        """Return whether a model may decide: with real money only when this process has read that it is permitted."""
-        if account.is_virtual or not self._floor.broker(account).is_real_money:
-            return True
-        return self._holders.get(account.key) is not None
+        """Return whether a model may decide: at a venue the one that has the stage now.
+
+        With real money only when this process has read that it is permitted.
+        """
+        return account.is_virtual or not self._embargo(account)
+
+    def _embargo(self, account: DeskAccount) -> str:
+        """Return why nothing is bought on a venue's account; empty when it may be."""
+        venue = self._floor.venues[account.broker]
+        if not venue.is_on:
+            return "trading there is switched off"
+        if account.key not in self._holders:
+            return "nobody could read whether real money may be traded" if venue.broker.is_real_money else ""
+        holder = self._holders[account.key]
+        if holder is None:
+            return "nobody may trade there"
+        return "" if holder.place.model == account.model else f"{holder.place.model} takes over from {account.model}"
+
+    def _stop_purchases(self, account: DeskAccount, why: str) -> None:
+        """Let nothing be bought from now on, if there is a reason; purchases that wait or rest are taken back."""
+        dealer = self._floor.dealer(account)
+        dealer.embargo = why
+        under_way = orders.open_orders(self._floor.ledger, account.key) if why else ()
+        waiting = (OrderState.RECORDED, OrderState.WORKING)
+        if any(order.side is Side.BUY and order.state in waiting for order in under_way):
+            self._floor.accounts[account.key], _ = dealer.cancel(account, self._floor.look.quotes, why)
+
+    def _set_aside_another(self, venue: Venue) -> None:
+        """Leave an account alone while the keys are those of another one at the venue; orders of it mean nothing there.
+
+        Nobody can tell while the venue does not say which it is: stops are then looked after all the same.
+        """
+        name = venue.broker.name
+        account = self._floor.accounts.get(name)
+        if account is None or name in self._venue_accounts:
+            return
+        try:
+            there = self._venue_accounts[name] = venue.broker.account_id()
+        except BrokerError as error:
+            self._floor.voice.warn_if_it_stays(f"{name}.answers", str(error))
+            return
+        if account.venue_account == there:
+            self._floor.voice.over(f"{name}.account")
+        elif not account.venue_account:
+            self._floor.store(replace(account, venue_account=there))
+        else:
+            self._floor.accounts.pop(name)
+            words = f"{name}: the keys are of account {there}, and the ledger's is {account.venue_account}"
+            advice = "nothing is sent and no stop is looked after; put the keys of the ledger's account back"
+            self._floor.voice.critical(f"{name}.account", f"{words}; {advice}")
 
     # Virtual accounts
 
@@ -121,6 +171,8 @@ class Staff:
         if candidate is None:
             return
         cash_usd = self._floor.settings.sandbox.cash_usd
+        before = account_named(self._floor.ledger, str(place.model))
+        is_new = before is None and now - place.since <= candidate.interval.duration
         fresh = DeskAccount(
             key=str(place.model),
             broker="simulated",
@@ -130,11 +182,13 @@ class Staff:
             symbols=candidate.symbols,
             interval=candidate.interval,
             # Of a model that came while no trader ran, the account begins when one does.
-            opened_at=place.since if now - place.since <= candidate.interval.duration else now,
+            opened_at=place.since if is_new else now,
             cash_usd=cash_usd,
             state=open_accounts(1, len(candidate.symbols), cash_usd),
+            # What came back decides on no close that it may have decided on before.
+            decided_at=candidate.interval.floor(now) if before else None,
         )
-        self._floor.store(self._continued(fresh, roster, now) or fresh)
+        self._floor.store((None if before else self._continued(fresh, roster, now)) or fresh)
 
     def _continued(self, fresh: DeskAccount, roster: Roster, now: datetime) -> DeskAccount | None:
         """Return the account as the warehouse has traded it so far; None where it has not, or long ago."""
@@ -158,14 +212,20 @@ class Staff:
     def _update_venue(self, venue: Venue, roster: Roster, now: datetime) -> None:
         """Open the venue's account, or hand it to whoever has the stage now."""
         name = venue.broker.name
+        if not venue.is_on:
+            return
         try:
             holder = self._holders[name] = self._holder(venue, roster, now)
-        except CappuccinoError as error:  # whoever was permitted goes on
+        except CappuccinoError as error:
             self._floor.voice.warn("live.permission", f"whether real money may be traded cannot be read: {error}")
-            holder = self._holders.get(name)
+            if isinstance(error, StageError):  # a record that is damaged may have permitted what it should not
+                self._holders.pop(name, None)
+            holder = self._holders.get(name)  # otherwise whoever was permitted goes on
         account = self._floor.accounts.get(name)
         candidate = self._floor.models.get(holder.place.model) if holder else None
         if holder is None or candidate is None:
+            return
+        if account is None and name in self._venue_accounts:  # it was set aside
             return
         if account is None:
             self._ask(venue, lambda held: self._open(venue, candidate, held, holder.capital_usd, now))
@@ -174,29 +234,32 @@ class Staff:
                 self._ask(venue, lambda held: self._hand_over(account, candidate, venue.stage, held))
         elif holder.capital_usd is not None and holder.capital_usd != account.cash_usd:
             step_usd = holder.capital_usd
-            self._ask(venue, lambda held: self._floor.store(with_capital(account, step_usd, held)))
+            self._ask(venue, lambda held: self._take_step(account, step_usd, held))
 
     def _open(
         self, venue: Venue, candidate: Candidate, held: Holdings, capital_usd: float | None, now: datetime
     ) -> None:
-        self._floor.store(
-            open_venue_account(
-                venue.broker.name, self._floor.settings.market.source, venue.stage, candidate, held, capital_usd, now
-            )
-        )
+        name, market = venue.broker.name, self._floor.settings.market.source
+        there = venue.broker.account_id()
+        self._floor.store(open_venue_account(name, market, venue.stage, candidate, held, capital_usd, now, there))
 
     def _hand_over(self, account: DeskAccount, candidate: Candidate, stage: str, held: Holdings) -> None:
         successor = handed_over(account, candidate, stage, held)
         if successor is not None:
             self._floor.store(successor)
 
+    def _take_step(self, account: DeskAccount, capital_usd: float, held: Holdings) -> None:
+        quotes = self._floor.quotes_of(account)
+        if quotes is not None:
+            mids = {symbol: quote.mid_usd for symbol, quote in quotes.items()}
+            self._floor.store(with_capital(account, capital_usd, held, mids))
+
     def _ask(self, venue: Venue, use: Callable[[Holdings], None]) -> None:
+        """Let `use` have what the venue holds; nothing while it does not answer."""
         try:
-            held = venue.broker.holdings()
+            use(venue.broker.holdings())
         except BrokerError as error:
             self._floor.voice.warn(f"{venue.broker.name}.answers", str(error))
-            return
-        use(held)
 
     def _holder(self, venue: Venue, roster: Roster, now: datetime) -> _Holder | None:
         """Return who may trade at the venue, None for nobody; raises CappuccinoError when that cannot be read."""
@@ -213,5 +276,8 @@ class Staff:
         return _Holder(place, permitted.capital_usd)
 
     def _say_failures(self) -> None:
+        for account in self._floor.accounts.values():
+            if account.model not in self._floor.models.failures:
+                self._floor.voice.over(f"model.{account.model}")
         for model, why in self._floor.models.failures.items():
             self._floor.voice.critical(f"model.{model}", f"{model} cannot be loaded and does not decide: {why}")

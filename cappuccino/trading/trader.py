@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from cappuccino.trading import requests
 from cappuccino.trading.deciding import Deciding
-from cappuccino.trading.desk_account import store_account
+from cappuccino.trading.desk_account import DeskAccount, store_account
 from cappuccino.trading.floor import Floor
 from cappuccino.trading.guard import Guard
 from cappuccino.trading.killing import Killing
@@ -25,7 +25,7 @@ from cappuccino.trading.watching import Watching
 SLOW = timedelta(seconds=5)
 """Time that bars may take to arrive before prices are looked at again."""
 KEPT = timedelta(days=30)
-"""How long looks and heartbeats stay in the ledger; the warehouse keeps them for good."""
+"""How long what is only looked at stays in the ledger; the warehouse keeps it for good."""
 
 
 class Trader:
@@ -49,20 +49,21 @@ class Trader:
         floor, now = self.floor, self.floor.clock.now()
         self.n_polls += 1
         kill = read_kill(floor.settings.desk)
+        floor.voice.next_look()
         floor.beat("quotes")
+        floor.feed.widen(symbol for account in floor.accounts.values() for symbol in account.symbols)
         self.see(now)
         floor.beat("who trades")
         self._staff.update(now)
         self._say_troubles()
-        sees_all = self._sees_all() or self._sees_bars(now)
         self._follow(now)
         for line in requests.obey(floor):
             floor.say(line)
         if kill:
             self.is_obeyed = self._killing.obey(kill, now)
-        if sees_all and kill:
-            self._protect(now)
-        elif sees_all:
+            self._protect(list(floor.accounts), now)
+        else:
+            floor.voice.over("kill")
             self._advance(now)
         self._keep(now)
 
@@ -82,23 +83,9 @@ class Trader:
         """Look at the prices of now."""
         feed = self.floor.feed
         closes = {**self._last_prices, **feed.closes}
-        self.floor.look = self._guard.look(feed.symbols, feed.quotes(), closes, now or self.floor.clock.now())
-
-    def _sees_all(self) -> bool:
-        """Return whether every symbol of every account has ever had a price."""
-        traded = {symbol for account in self.floor.accounts.values() for symbol in account.symbols}
-        blind = sorted(traded - set(self.floor.look.quotes))
-        if blind:
-            self.floor.voice.warn("blind", f"no price of {', '.join(blind)} was ever seen; nothing can be traded")
-        else:
-            self.floor.voice.over("blind")
-        return not blind
-
-    def _sees_bars(self, now: datetime) -> bool:
-        """Return whether bars tell prices where no quote ever did."""
-        self.floor.feed.update(self.floor.needed(), now)
-        self.see(now)
-        return self._sees_all()
+        self.floor.look = self._guard.look(
+            feed.symbols, feed.quotes(), closes, now or self.floor.clock.now(), feed.closed_at
+        )
 
     def _follow(self, now: datetime) -> None:
         """Ask what became of orders, and hold the venues against our book."""
@@ -113,28 +100,40 @@ class Trader:
                 self._watching.compare(account, dealer, now)
 
     def _advance(self, now: datetime) -> None:
-        """Let every account decide or be protected."""
+        """Protect the accounts, and let those decide for which a bar has closed: stops do not wait for bars."""
         floor = self.floor
-        floor.voice.over("kill")
+        due = [key for key, account in floor.accounts.items() if self._decides_now(account, now)]
+        self._protect([key for key in floor.accounts if key not in due], now)
         floor.beat("bars")
         floor.feed.update(floor.needed(), now)
         if floor.clock.now() - now > SLOW:  # the prices of before are no prices to order at
             now = floor.clock.now()
             self.see(now)
-        for key in list(floor.accounts):
-            floor.beat(f"decision of {key}")
+        for key in due:
+            if key in floor.accounts:
+                floor.beat(f"decision of {key}")
+                self._deciding.advance(floor.accounts[key], now)
+
+    def _decides_now(self, account: DeskAccount, now: datetime) -> bool:
+        if self._staff.is_left(account) or not self._staff.may_decide(account):
+            return False
+        return self._deciding.is_due(account, now)
+
+    def _protect(self, keys: list[str], now: datetime) -> None:
+        """Check the stops of accounts: what lowers risk is sold under the kill switch as well.
+
+        What nobody may trade any more is sold whole.
+        """
+        floor = self.floor
+        for key in keys:
             account = floor.accounts[key]
+            floor.beat(f"stops of {key}")
             if self._staff.is_left(account):
                 floor.voice.warn(f"{key}.left", f"nobody may trade on {key} any more; its positions are sold")
                 self._killing.sell_all(account, "left", now)
             else:
                 floor.voice.over(f"{key}.left")
-                self._deciding.advance(account, now, may_decide=self._staff.may_decide(account))
-
-    def _protect(self, now: datetime) -> None:
-        """Check the stops of all accounts: what lowers risk is sold under the kill switch as well."""
-        for key in list(self.floor.accounts):
-            self._deciding.protect(self.floor.accounts[key], now)
+                self._deciding.protect(account, now)
 
     def _keep(self, now: datetime) -> None:
         """Store what every account is worth, the state of its rules, and how the calls went."""
@@ -159,7 +158,7 @@ class Trader:
             for calls in (floor.feed.drain(), *(venue.broker.drain() for venue in floor.venues.values())):
                 for row in calls.iter_rows(named=True):
                     entry.insert("calls", at_us=to_us(now), **row)
-            for table in ("looks", "heartbeats"):
+            for table in ("looks", "heartbeats", "events", "calls", "order_events", "fee_tiers"):
                 entry.delete_before(table, "at_us", to_us(now - KEPT))
 
     def _say_troubles(self) -> None:

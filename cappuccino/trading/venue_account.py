@@ -14,10 +14,12 @@ from cappuccino.brokers.broker import Holdings, Instrument
 from cappuccino.portfolio.account import Accounts, open_accounts
 from cappuccino.settings import TraderSettings
 from cappuccino.trading.desk_account import CASH, DeskAccount
-from cappuccino.trading.reconcile import differences, mismatch, taken_over, without_dust
+from cappuccino.trading.reconcile import differences, mismatch, rebased, taken_over, without_dust
 
 LOOKS_BEFORE_MISMATCH = 2
 """Looks in a row that book and venue have to differ: reads lag behind."""
+CENT_USD = 0.01
+"""Differences below it are not worth a word, nor a second look."""
 DUST_USD, MAX_DUST_USD = 1.0, 20.0
 """Positions worth less are no positions: no venue sells them. The larger figure bounds what a venue may call small."""
 
@@ -30,6 +32,7 @@ def open_venue_account(
     holdings: Holdings,
     capital_usd: float | None,
     now: datetime,
+    venue_account: str = "",
 ) -> DeskAccount:
     """Return a new account that owns the venue's free cash, at most `capital_usd`, and none of the coins there."""
     free = float(holdings.free_cash_usd)
@@ -48,6 +51,7 @@ def open_venue_account(
         cash_usd=cash,
         state=open_accounts(1, len(candidate.symbols), cash),
         foreign=foreign,
+        venue_account=venue_account,
     )
 
 
@@ -56,14 +60,15 @@ def handed_over(
 ) -> DeskAccount | None:
     """Return the account in the hands of another model, which finds cash and positions as they are.
 
-    What was decided on stays decided: it begins with the next close. Coins in `holdings` that the account has not
-    traded so far are somebody else's. None when something is held that the model does not trade: that has to be sold
+    What was decided on stays decided: it begins with the next close. Coins in `holdings` that the account does not
+    trade now are somebody else's. None when something is held that the model does not trade: that has to be sold
     first.
     """
     held = {symbol for symbol in account.symbols if account.units_of(symbol) > 0}
     if not held <= set(candidate.symbols):
         return None
     there, new = (holdings.units if holdings else {}), set(candidate.symbols) - set(account.symbols)
+    kept = {symbol: units for symbol, units in account.foreign.items() if symbol not in new}
     return replace(
         account,
         stage=stage,
@@ -73,21 +78,25 @@ def handed_over(
         state=_reordered(account.state, account.symbols, candidate.symbols),
         marked_at=None,
         opening_closes=None,
-        foreign={**{symbol: units for symbol, units in there.items() if symbol in new}, **account.foreign},
+        foreign=kept | {symbol: units for symbol, units in there.items() if symbol in new},
     )
 
 
-def with_capital(account: DeskAccount, capital_usd: float, holdings: Holdings) -> DeskAccount:
+def with_capital(
+    account: DeskAccount, capital_usd: float, holdings: Holdings, prices_usd: Mapping[str, float]
+) -> DeskAccount:
     """Return the account with another capital step: the difference comes out of what was not ours, or goes there.
 
-    Of a smaller step, what is invested stays until it is sold.
+    Of a smaller step, what is invested stays until it is sold. To the rules a step is no profit and no loss.
     """
     more, cash = capital_usd - account.cash_usd, float(account.state.cash_usd[0])
     spare = float(min(account.foreign.get(CASH, Decimal(0)), holdings.free_cash_usd))
     added = max(min(more, spare), 0.0) if more > 0 else max(more, -cash)
     if not added:
         return account
-    state = replace(account.state, cash_usd=account.state.cash_usd + added)
+    before_usd = float(account.state.value(account.prices(prices_usd))[0])
+    state = rebased(account.state, before_usd, before_usd + added)
+    state = replace(state, cash_usd=state.cash_usd + added)
     foreign = {**account.foreign, CASH: account.foreign.get(CASH, Decimal(0)) - Decimal(str(added))}
     return replace(account, state=state, foreign=foreign, cash_usd=account.cash_usd + added)
 
@@ -123,11 +132,13 @@ def compared(
     wrong = mismatch(found)
     if wrong:
         return Compared(account, wrong, ())
-    n_surplus = n_surplus + 1 if any(not one.is_small for one in found) else 0
-    believed = found if n_surplus >= LOOKS_BEFORE_MISMATCH else tuple(one for one in found if one.is_small)
+    is_worth_a_look = any(one.is_surplus and one.usd >= CENT_USD for one in found)
+    n_surplus = n_surplus + 1 if is_worth_a_look else 0
+    waits = is_worth_a_look and n_surplus < LOOKS_BEFORE_MISMATCH
+    believed = tuple(one for one in found if not (one.is_surplus and waits))
     least_usd = {symbol: _least_usd(instruments.get(symbol), prices_usd[symbol]) for symbol in account.symbols}
     after = without_dust(taken_over(account, believed, prices_usd), prices_usd, least_usd)
-    notes = tuple(str(one) for one in found if one.is_small and one.usd >= 0.01)
+    notes = tuple(str(one) for one in found if not one.is_surplus and one.usd >= CENT_USD)
     return Compared(after, "", notes, n_surplus)
 
 

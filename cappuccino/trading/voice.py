@@ -25,8 +25,9 @@ class Voice:
         show: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._ledger, self._show = ledger, show
-        self._looks: dict[str, int] = {}
-        """How often in a row a trouble was seen that is not worth a word at first."""
+        self._looks: dict[str, tuple[int, int]] = {}
+        """In how many looks in a row a trouble was seen that is not worth a word at first, and in which one last."""
+        self._look = 0
         self._alerts = Alerts(
             clock,
             self._store,
@@ -37,6 +38,10 @@ class Voice:
             past=_past(ledger),
         )
 
+    def next_look(self) -> None:
+        """Another poll has begun."""
+        self._look += 1
+
     def info(self, key: str, message: str) -> None:
         self._alerts.raise_(key, Severity.INFO, message)
 
@@ -45,8 +50,9 @@ class Voice:
 
     def warn_if_it_stays(self, key: str, message: str) -> None:
         """Warn of what comes and goes by itself, as failing calls do: when it is seen for the second time in a row."""
-        self._looks[key] = self._looks.get(key, 0) + 1
-        if self._looks[key] >= LOOKS:
+        n_looks, latest = self._looks.get(key, (0, -1))
+        self._looks[key] = (n_looks + (latest != self._look), self._look)
+        if self._looks[key][0] >= LOOKS:
             self.warn(key, message)
 
     def critical(self, key: str, message: str) -> None:

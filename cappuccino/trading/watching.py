@@ -9,6 +9,7 @@ from cappuccino.errors import BrokerError
 from cappuccino.trading.dealing import Dealer
 from cappuccino.trading.desk_account import DeskAccount, store_account
 from cappuccino.trading.floor import Floor, event
+from cappuccino.trading.known_instruments import known_instruments, store_instruments
 from cappuccino.trading.ledger import to_us
 from cappuccino.trading.shown_state import position_rows
 from cappuccino.trading.venue_account import LOOKS_BEFORE_MISMATCH, compared
@@ -33,7 +34,7 @@ class Watching:
         if account.is_virtual or (not dealer.are_stale and read_at is not None and now - read_at < NEWS_EVERY):
             return
         try:
-            dealer.read_instruments(account.symbols)
+            self._read_instruments(account, dealer, now)
             tier = dealer.broker.fees()
             skew_s = dealer.broker.clock_skew_s()
         except BrokerError as error:
@@ -56,6 +57,17 @@ class Watching:
             )
         # A clock that is wrong is looked at until it is right.
         dealer.are_stale = self._say_clock(account.broker, skew_s) or dealer.are_stale
+
+    def _read_instruments(self, account: DeskAccount, dealer: Dealer, now: datetime) -> None:
+        """Read what the venue accepts; while it does not answer after a start, what it said last counts."""
+        ledger = self._floor.ledger
+        try:
+            dealer.read_instruments(account.symbols)
+        except BrokerError:
+            dealer.instruments = dealer.instruments or known_instruments(ledger, account.broker, account.symbols)
+            raise
+        with ledger.write() as entry:
+            store_instruments(entry, account.broker, dealer.instruments, now)
 
     def _say_clock(self, name: str, skew_s: float | None) -> bool:
         """Say that our clock is wrong, or that it is right again; return whether it is wrong."""

@@ -86,6 +86,7 @@ def run(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         empty=empty,
     )
     click.echo(f"Report: {report}")
+    click.echo("Go on trading on paper, one look a minute: cappuccino trade (with Dagster beside it: cappuccino up)")
     say("done")
 
 

@@ -25,6 +25,8 @@ columns:
     What the venue's account holds beside ours, as JSON {symbol or USD: decimal text}: never touched.
   trouble: Why nothing is bought; empty when all is well.
   closed_at_utc: When it was closed; empty while it is open.
+  venue_account: >
+    What the venue calls its account (a portfolio's id, say): orders go to no other. Empty of a virtual one.
   version: Number of the transaction of the ledger that wrote the row last.
 tests:
   - unique: [account]
@@ -49,6 +51,7 @@ create table desk.trader_accounts (
     foreign_units varchar not null,
     trouble varchar not null,
     closed_at_utc timestamp,
+    venue_account varchar not null default '',
     version bigint not null,
     primary key (account)
 );

@@ -451,6 +451,12 @@ def test_the_venues_step_is_never_finer_than_nine_decimals(broker: AlpacaBroker,
     assert "inactive" in found["ETH/USD"].halted
 
 
+def test_what_is_not_quoted_in_dollars_is_not_traded(broker: AlpacaBroker, exchange: Exchange) -> None:
+    pairs = exchange.at_alpaca.pairs
+    pairs["BTC/USDC"] = replace(pairs["BTC/USD"], symbol="BTC/USDC")
+    assert "quote is not USD" in broker.instruments(("BTC/USDC",))["BTC/USDC"].halted
+
+
 def test_assets_are_asked_for_one_by_one_where_there_is_no_list(broker: AlpacaBroker, exchange: Exchange) -> None:
     found = broker.instruments(("BTC/USD",))
     exchange.on("GET /v2/assets", status(404, '{"message": "no such endpoint"}'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cappuccino.brokers import coinbase_answers as answers
 from cappuccino.brokers.broker import Refusal, Refused, Side, VenueState
 
+NOW = datetime(2026, 11, 20, 10, 1, tzinfo=UTC)
 ORDER: dict[str, Any] = {
     "order_id": "o-1",
     "client_order_id": "c-1",
@@ -42,7 +44,7 @@ def changed(source: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def test_an_order_in_our_words() -> None:
-    report = answers.order_report(ORDER)
+    report = answers.order_report(ORDER, NOW)
     assert (report.client_id, report.venue_id, report.symbol, report.side) == ("c-1", "o-1", "BTC/USD", Side.SELL)
     assert (report.state, report.units, report.filled_units) == (VenueState.FILLED, Decimal("0.5"), Decimal("0.5"))
     assert (report.average_usd, report.fee_usd, report.is_maker) == (Decimal("60000.5"), Decimal("180.0015"), True)
@@ -64,12 +66,12 @@ def test_an_order_in_our_words() -> None:
     ],
 )
 def test_every_word_for_a_state_is_known(status: str, state: VenueState) -> None:
-    assert answers.order_report(changed(ORDER, status=status)).state is state
+    assert answers.order_report(changed(ORDER, status=status), NOW).state is state
 
 
 def test_an_order_before_its_first_fill_may_have_empty_sums() -> None:
     fresh = changed(ORDER, status="OPEN", filled_size="", average_filled_price="", total_fees="")
-    report = answers.order_report(fresh)
+    report = answers.order_report(fresh, NOW)
     assert (report.filled_units, report.average_usd, report.fee_usd, report.is_maker) == (0, 0, 0, None)
 
 
@@ -84,16 +86,34 @@ def test_an_order_before_its_first_fill_may_have_empty_sums() -> None:
     ],
 )
 def test_filled_is_believed_when_the_sum_is_there(filled: str, settled: bool | None, state: VenueState) -> None:
-    assert answers.order_report(changed(ORDER, filled_size=filled, settled=settled)).state is state
+    assert answers.order_report(changed(ORDER, filled_size=filled, settled=settled), NOW).state is state
+
+
+@pytest.mark.parametrize(
+    ("filled", "settled", "minutes", "state"),
+    [
+        ("0.4", None, 4, VenueState.OPEN),
+        ("0.4", None, 6, VenueState.FILLED),
+        ("0.4", False, 6, VenueState.FILLED),
+        ("0", None, 6, VenueState.OPEN),
+    ],
+)
+def test_filled_is_believed_some_minutes_after_the_last_fill(
+    filled: str, settled: bool | None, minutes: int, state: VenueState
+) -> None:
+    order = changed(ORDER, filled_size=filled, settled=settled, last_fill_time="2026-11-20T10:01:00Z")
+    assert answers.order_report(order, NOW + timedelta(minutes=minutes)).state is state
 
 
 def test_an_average_that_is_missing_is_worked_out() -> None:
-    assert answers.order_report(changed(ORDER, average_filled_price="0", filled_value="30000")).average_usd == 60_000
+    assert (
+        answers.order_report(changed(ORDER, average_filled_price="0", filled_value="30000"), NOW).average_usd == 60_000
+    )
 
 
 def test_the_reason_of_an_end_is_told_in_the_venues_words() -> None:
     ended = changed(ORDER, status="FAILED", reject_reason="INSUFFICIENT_FUND", reject_message="not enough")
-    assert answers.order_report(ended).reason == "INSUFFICIENT_FUND; not enough"
+    assert answers.order_report(ended, NOW).reason == "INSUFFICIENT_FUND; not enough"
 
 
 @pytest.mark.parametrize(
@@ -115,13 +135,13 @@ def test_the_reason_of_an_end_is_told_in_the_venues_words() -> None:
 )
 def test_an_order_that_makes_no_sense_is_not_read(field: dict[str, Any]) -> None:
     with pytest.raises((ValueError, LookupError)):
-        answers.order_report(changed(ORDER, **field))
+        answers.order_report(changed(ORDER, **field), NOW)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ORDER)), st.none() | st.text(max_size=4) | st.floats() | st.booleans()))
 def test_whatever_comes_is_an_order_of_sound_numbers_or_a_value_error(fields: dict[str, Any]) -> None:
     try:
-        report = answers.order_report(changed(ORDER, **fields))
+        report = answers.order_report(changed(ORDER, **fields), NOW)
     except (ValueError, LookupError):
         return
     numbers = (report.units, report.filled_units, report.average_usd, report.fee_usd)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -87,6 +87,13 @@ class CannedFeed:
         except SourceError as error:
             self.failure = str(error)
             return {}
+
+    @property
+    def closed_at(self) -> Mapping[str, datetime]:
+        return {}
+
+    def widen(self, symbols: Iterable[str]) -> None:
+        """It knows three."""
 
     def update(self, needed: object, now: datetime) -> None:
         """Nothing to fetch."""

@@ -27,9 +27,10 @@ from cappuccino.market.quotes import Quote
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import CostSettings, ExecutionSettings, RiskSettings
 from cappuccino.trading import orders
-from cappuccino.trading.dealing import Dealer, Limits
+from cappuccino.trading.dealing import MAX_RESTS, Dealer, Limits
 from cappuccino.trading.desk_account import DeskAccount
 from cappuccino.trading.ledger import Ledger
+from cappuccino.trading.order_states import OrderState
 from cappuccino.trading.orders import Order, Purpose
 from tests.unit.trading.small_desk import VirtualClock
 from tests.unit.trading.small_orders import BTC, NOW, account, holding, order
@@ -42,15 +43,17 @@ class Told:
     """A broker that fills everything at 100, unless it is told to do something else."""
 
     answers: list[Any] = field(default_factory=list)
-    """Of the next submissions: a refusal, an error, or None for a fill."""
+    """Of the next submissions: a refusal, an error, units that are filled before the rest is cancelled, or None."""
     sent: list[OrderRequest] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     known: dict[str, OrderReport] = field(default_factory=dict)
     halted: str = ""
+    takes_market: bool = True
     name: str = "told"
 
     def instruments(self, symbols: tuple[str, ...]) -> dict[str, Instrument]:
-        return {name: Instrument(name, units_step=Decimal("0.1"), halted=self.halted) for name in symbols}
+        step, market = Decimal("0.1"), self.takes_market
+        return {name: Instrument(name, units_step=step, halted=self.halted, takes_market=market) for name in symbols}
 
     def holdings(self) -> Holdings:
         return Holdings(Decimal(1000), Decimal(1000), {BTC: Decimal(5)}, {BTC: Decimal(5)})
@@ -67,9 +70,9 @@ class Told:
             "v1",
             request.symbol,
             request.side,
-            VenueState.FILLED,
+            VenueState.FILLED if answer is None else VenueState.CANCELED,
             request.units,
-            request.units,
+            request.units if answer is None else answer,
             Decimal(100),
         )
         self.known[request.client_id] = found
@@ -87,12 +90,13 @@ class Bench:
     dealer: Dealer
     clock: VirtualClock
     is_killed: bool = False
+    quotes: dict[str, Quote] = field(default_factory=lambda: QUOTES)
 
     def work(self, of: DeskAccount, *recorded: Order) -> DeskAccount:
         with self.ledger.write() as entry:
             for one in recorded:
                 orders.record(entry, one)
-        return self.dealer.work(of, QUOTES)
+        return self.dealer.work(of, self.quotes)
 
     def orders(self) -> list[Order]:
         rows = self.ledger.rows("select client_id from orders order by rowid")
@@ -208,3 +212,97 @@ def test_an_order_that_ended_unfilled_is_asked_for_more_and_more_rarely_and_then
     n_asked = len(bench.broker.asked)
     bench.work(before)
     assert len(bench.broker.asked) == n_asked
+
+
+def protection(units: str = "2") -> Order:
+    return order(Side.SELL, units, purpose=Purpose.PROTECTION, is_protective=True)
+
+
+def test_what_the_venue_leaves_of_a_sale_that_protects_is_sold_at_once(bench: Bench) -> None:
+    bench.broker.answers = [Decimal("0.5"), Decimal("0.5")]
+    bench.is_killed = True
+    after = bench.work(holding(2.0), protection())
+    assert [request.units for request in bench.broker.sent] == [2, Decimal("1.5"), 1]
+    assert (bench.states(), after.units_of(BTC)) == (["canceled", "canceled", "filled"], 0)
+    assert len({request.client_id for request in bench.broker.sent}) == 3
+
+
+def test_the_rest_of_a_sale_that_protects_is_not_tried_for_ever(bench: Bench) -> None:
+    bench.broker.answers = [Decimal("0.1")] * 100
+    bench.work(holding(2.0), protection())
+    assert len(bench.broker.sent) == 1 + MAX_RESTS
+    assert not bench.dealer.has_open(holding(2.0))
+
+
+def test_a_rest_that_is_too_small_is_left(bench: Bench) -> None:
+    bench.broker.answers = [Decimal("1.95")]
+    bench.work(holding(2.0), protection())
+    assert len(bench.broker.sent) == 1
+
+
+def test_the_rest_of_a_wish_waits_for_the_next_decision(bench: Bench) -> None:
+    bench.broker.answers = [Decimal("0.5")]
+    bench.work(holding(2.0), order(Side.SELL, "2"))
+    assert len(bench.broker.sent) == 1
+
+
+def test_a_following_order_is_made_at_the_present_quote(bench: Bench) -> None:
+    """The market has doubled since the decision at 100: 200 in the middle, less slippage and half a spread."""
+    bench.broker.answers = [Decimal("0.5")]
+    bench.quotes = {BTC: Quote(BTC, 198.0, 202.0, NOW)}
+    bench.work(holding(2.0), protection())
+    first, following = bench.orders()
+    assert float(following.expected_usd) == pytest.approx(200.0 * (1.0 - bench.dealer.rules.costs.slippage_frac))
+    assert (following.bid_usd, following.ask_usd, following.decision_usd) == (198.0, 202.0, first.decision_usd)
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_longer(bench: Bench) -> None:
+    pauses = []
+
+    def set_back(seconds: float) -> None:
+        pauses.append(seconds)
+        bench.clock.at -= timedelta(hours=1)
+
+    bench.dealer.sleep = set_back
+    bench.broker.answers = [OrderUnknown("silence")]
+    of = bench.work(account(), order())
+    assert sum(pauses) == bench.dealer.limits.settle_s
+    _, is_clear = bench.dealer.cancel(of, QUOTES, "a test")
+    assert (is_clear, sum(pauses)) == (False, 2 * bench.dealer.limits.settle_s)
+
+
+def test_where_nothing_is_taken_at_the_market_that_is_said_and_nothing_is_sent(bench: Bench) -> None:
+    bench.broker.takes_market = False
+    bench.dealer.read_instruments((BTC,))
+    bench.work(account(), order())
+    assert (bench.states(), bench.broker.sent) == (["denied"], [])
+    assert bench.orders()[0].reason == f"told takes no orders at the market for {BTC} now"
+    assert bench.dealer.failure.startswith(f"told takes no orders at the market for {BTC} now")
+    assert bench.dealer.are_stale
+    bench.broker.takes_market = True
+    bench.dealer.read_instruments((BTC,))
+    assert (bench.dealer.failure, bench.dealer.are_stale) == ("", False)
+
+
+def test_a_sale_that_protects_and_did_not_get_through_is_ended_for_no_other(bench: Bench) -> None:
+    bench.broker.answers = [Refused("left alone", Refusal.UNREACHED)]
+    before = bench.work(holding(2.0), protection())
+    before, is_clear = bench.dealer.cancel(before, QUOTES, "something else")
+    assert (is_clear, bench.states()) == (False, ["recorded"])
+    assert bench.work(before).units_of(BTC) == 0
+
+
+def test_a_sale_that_did_not_get_through_goes_before_questions(bench: Bench) -> None:
+    lost = order(client_id="lost", state=OrderState.UNKNOWN)
+    bench.broker.answers = [Refused("left alone", Refusal.UNREACHED)]
+    before = bench.work(holding(2.0), lost, protection())
+    n_sent: list[int] = []
+
+    class Watched(Told):
+        def report(self, client_id: str, sent_at: Any, venue_id: str = "") -> OrderReport | None:
+            n_sent.append(len(self.sent))
+            return super().report(client_id, sent_at, venue_id)
+
+    bench.dealer.broker = cast(Broker, Watched())
+    bench.work(before)
+    assert min(n_sent) == 1

@@ -111,6 +111,31 @@ def test_what_the_venue_would_refuse_for_its_size_is_no_order_and_is_told() -> N
     assert set(decision.too_small) == {"B/USD"}
 
 
+BARRED = [Instrument("A/USD", halted="maintenance"), Instrument("A/USD", takes_market=False), None]
+
+
+@pytest.mark.parametrize("barred", BARRED, ids=["halted", "no market orders", "unknown"])
+def test_what_cannot_be_traded_now_is_no_order_and_is_told(barred: Instrument | None) -> None:
+    known = {"B/USD": Instrument("B/USD")} | ({"A/USD": barred} if barred else {})
+    for decision in (
+        flatten(account(1.0, 2.0), "kill/0", quotes(50.0, 50.0), known, RULES, NOW),
+        between_bars(account(1.0, 2.0), None, quotes(50.0, 50.0), known, RULES, NOW),
+    ):
+        assert sold(decision) == {"B/USD": Decimal(2)}
+        assert decision is not None
+        assert set(decision.barred) == {"A/USD"}
+
+
+def test_before_the_venue_says_what_it_accepts_everything_is_an_order() -> None:
+    assert len(sold(flatten(account(1.0, 1.0), "kill/0", quotes(50.0, 50.0), {}, RULES, NOW))) == 2
+
+
+def test_what_is_being_sold_is_not_sold_again() -> None:
+    decision = flatten(account(1.0, 2.0), "kill/0", quotes(100.0, 100.0), WIDE, RULES, NOW, {"A/USD"})
+    assert sold(decision) == {"B/USD": Decimal(2)}
+    assert flatten(account(1.0, 0.0), "kill/0", quotes(100.0, 100.0), WIDE, RULES, NOW, {"A/USD"}) is None
+
+
 def test_between_two_bars_nothing_is_done_while_no_stop_is_hit() -> None:
     assert between_bars(account(1.0, 1.0), None, quotes(95.0, 200.0), WIDE, RULES, NOW) is None
 

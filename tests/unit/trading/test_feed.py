@@ -22,7 +22,7 @@ from cappuccino.rl.agent import Market
 from cappuccino.settings import MarketSettings, TraderSettings
 from cappuccino.store.models import build
 from cappuccino.store.warehouse import Warehouse
-from cappuccino.trading.feed import FILE, SLACK, Feed, Needed
+from cappuccino.trading.feed import SLACK, Feed, Needed, file_name
 from tests.unit.small_market import SCHEMA, SOURCE, SYMBOLS, sync
 
 HOUR = timedelta(hours=1)
@@ -370,7 +370,7 @@ def test_a_main_warehouse_that_cannot_be_read_keeps_nobody_waiting(tmp_path: Pat
 
 def test_a_damaged_file_is_made_anew(tmp_path: Path, venue: Venue) -> None:
     (tmp_path / "desk").mkdir()
-    (tmp_path / "desk" / FILE).write_bytes(b"no database" * 500)
+    (tmp_path / "desk" / file_name("simulated", Interval.M15)).write_bytes(b"no database" * 500)
     feed = make_feed(tmp_path, venue)
     assert dict(feed.closes) == {}
     assert len(panel_at(feed, NOW)) == 14 * 24 + 2
@@ -383,7 +383,7 @@ def test_the_file_stays_small_over_weeks(tmp_path: Path, feed: Feed, venue: Venu
         feed.update([need()], NOW + hour * HOUR)
         assert not feed.failure
     until = NOW + hour * HOUR
-    own = Warehouse(tmp_path / "desk" / FILE)
+    own = Warehouse(next((tmp_path / "desk").glob("feed-*.duckdb")))
     assert own.query("select count(*) as n from ops.syncs")["n"][0] < 20
     oldest = own.query("select min(opened_at_utc) as at from market.bars")["at"][0]
     assert until - oldest < 15 * DAY + 3 * SLACK

@@ -149,9 +149,9 @@ def test_a_second_kill_that_asks_for_more_does_too(bench: Bench) -> None:
     assert bench.run(3) == [0.0, 4.0, 10.0]
 
 
-def test_a_kill_that_is_not_obeyed_yet_is_followed_at_once(bench: Bench) -> None:
+def test_a_kill_that_is_not_obeyed_yet_is_followed_soon(bench: Bench) -> None:
     bench.trader.is_obeyed = False
-    assert bench.run(4) == [0.0, 1.0, 2.0, 3.0]
+    assert bench.run(4) == [0.0, 5.0, 10.0, 15.0]
 
 
 @pytest.mark.parametrize("request_", requests.Request)

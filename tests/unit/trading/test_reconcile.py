@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +92,58 @@ def test_dust_goes_to_somebody_else_and_all_else_stays(units: float) -> None:
     assert ours + theirs == units
     assert ours in (0.0, units)
     assert (ours == 0.0) == (units * 100.0 < 7.0)
+
+
+def adopted(before: DeskAccount, holdings: Holdings) -> DeskAccount:
+    found = differences(before, holdings, PRICES, SETTINGS)
+    return taken_over(before, found, PRICES, all_of_them=True)
+
+
+@pytest.mark.parametrize(
+    ("holdings", "ours_usd", "foreign_usd"),
+    [
+        (there("6000"), 1000, 5000),
+        (there("6000", "1.5"), 1050, 4950),
+        (there("1030", "1.5"), 1030, 0),
+        (there("6000", "1.5", "3"), 1020, 4980),
+        (there("6000", "2", "3"), 1000, 5000),
+        (there("400"), 400, 0),
+    ],
+)
+def test_money_becomes_ours_only_as_far_as_missing_coins_explain_it(
+    holdings: Holdings, ours_usd: float, foreign_usd: float
+) -> None:
+    after = adopted(holding(2.0), holdings)
+    assert float(after.state.cash_usd[0]) == pytest.approx(ours_usd)
+    assert float(after.foreign.get(CASH, 0)) == pytest.approx(foreign_usd)
+
+
+def test_money_beyond_ours_never_becomes_ours_however_little_it_is() -> None:
+    account, total = holding(2.0), 1000.0
+    for _ in range(100):
+        total += 0.9
+        found = differences(account, there(str(round(total, 2))), PRICES, SETTINGS)
+        assert found[0].is_small
+        account = taken_over(account, found, PRICES)
+    assert float(account.state.cash_usd[0]) == 1000
+    assert float(account.foreign[CASH]) == pytest.approx(90)
+
+
+def test_what_was_adopted_is_no_profit_and_no_loss_to_the_rules() -> None:
+    before = holding(2.0)
+    for name, value_usd in (("cycle_base_usd", 1000), ("cycle_peak_usd", 1300), ("peak_usd", 1500)):
+        getattr(before.state, name)[0] = value_usd
+    after = adopted(before, there("700", "1")).state  # 1200 before, 800 then
+    assert [round(float(x[0])) for x in (after.cycle_base_usd, after.cycle_peak_usd, after.peak_usd)] == [
+        667,
+        867,
+        1000,
+    ]
+    assert float(after.day_start_usd[0]) == 0
+
+
+@given(amounts, st.decimals("0", "9", places=6), st.decimals("0", "9", places=6))
+def test_the_account_is_never_worth_more_by_money_that_came(cash: Decimal, btc: Decimal, eth: Decimal) -> None:
+    before, prices = holding(2.0), torch.tensor([100.0, 10.0], dtype=torch.float64)
+    after, came = adopted(before, there(str(cash), str(btc), str(eth))), float(btc) * 100 + float(eth) * 10
+    assert float(after.state.value(prices)[0]) <= 1000 + max(came, 200) + 1e-6

@@ -6,6 +6,8 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from cappuccino.arena.candidate import Candidate
 from cappuccino.brokers.broker import Holdings, Instrument
 from cappuccino.market.interval import Interval
@@ -57,8 +59,26 @@ def test_what_the_other_model_does_not_trade_has_to_be_sold_first() -> None:
 
 def test_more_capital_comes_out_of_what_is_there() -> None:
     before = account(1000.0, foreign={CASH: Decimal(300)})
-    after = with_capital(before, 2000.0, there("1300"))
+    after = with_capital(before, 2000.0, there("1300"), PRICES)
     assert (float(after.state.cash_usd[0]), after.foreign[CASH]) == (1300, 0)
+
+
+def test_a_capital_step_leaves_drawdowns_and_returns_as_they_are() -> None:
+    before = holding(2.0, foreign={CASH: Decimal(5000)})  # worth 1200
+    for name, value_usd in (("cycle_base_usd", 1000), ("cycle_peak_usd", 1250), ("peak_usd", 1500)):
+        getattr(before.state, name)[0] = value_usd
+    for capital_usd, worth_usd in ((2000.0, 2200.0), (700.0, 900.0)):
+        state = with_capital(before, capital_usd, there("6000"), PRICES).state
+        remembered = (state.cycle_base_usd, state.cycle_peak_usd, state.peak_usd, state.day_start_usd)
+        shares = [float(value[0]) / worth_usd for value in remembered]
+        assert shares == pytest.approx([1000 / 1200, 1250 / 1200, 1500 / 1200, 0])
+
+
+def test_what_is_there_of_a_symbol_that_comes_back_is_somebody_else_s_as_it_is_now() -> None:
+    before = account(foreign={"LTC/USD": Decimal(3), "XRP/USD": Decimal(4), BTC: Decimal(1)})
+    after = handed_over(before, candidate(ETH, "LTC/USD", "XRP/USD"), "production", there("1000"))
+    assert after is not None
+    assert after.foreign == {"LTC/USD": Decimal(7), BTC: Decimal(1)}
 
 
 def test_more_money_than_ours_is_somebody_else_s_at_the_second_look() -> None:
@@ -67,6 +87,9 @@ def test_more_money_than_ours_is_somebody_else_s_at_the_second_look() -> None:
     second = look("1500", n_surplus=first.n_surplus)
     assert second.account.foreign == {CASH: Decimal(500)}
     assert look("1000", n_surplus=1).n_surplus == 0
+    small = look("1000.5")
+    assert (small.account.foreign, small.n_surplus, small.notes) == ({}, 1, ())
+    assert look("1000.5", n_surplus=1).account.foreign == {CASH: Decimal("0.5")}
 
 
 def test_nothing_is_taken_over_from_a_look_that_finds_something_wrong() -> None:
