@@ -1,8 +1,8 @@
 """The one market feed of all accounts: bars in a warehouse of its own, and the quotes of now.
 
 The trader waits for nobody: its bars lie in a file of its own, fetched by the same sync as those that models were
-trained on, and made into longer ones by the same SQL, in memory, when an account wants them. Only a start looks into the main
-warehouse, to save questions to the venue.
+trained on, and made into longer ones by the same SQL, in memory, when an account wants them. Only a start looks into
+the main warehouse, to save questions to the venue.
 """
 
 from __future__ import annotations
