@@ -22,6 +22,9 @@ from cappuccino.settings import CallSettings
 
 T = TypeVar("T")
 
+LONGEST_ORDER_PAUSE_S = 30.0
+"""An order waits no longer than that after a venue asked for a pause: the sale that a stop wants does no harm, and a
+second refusal costs less than a position without a stop."""
 MAX_TRIES, MAX_PAUSE_S, MAX_READ_TIMEOUT_S, MAX_QUESTION_S = 3, 2.0, 10.0, 10.0
 """The trader looks at the market every minute, and protects at each look: no question may hold it up for long."""
 
@@ -62,7 +65,7 @@ class BrokerCalls(Caller):
         self.settings = in_haste(settings)
         """Those that the venue's session has to be paced with."""
         super().__init__(venue, self.settings, requests_per_minute, sleep=sleep, monotonic=monotonic, rng=rng)
-        self._asked_at_s = self._alone_until_s = -math.inf
+        self._asked_at_s = self._alone_until_s = self._told_at_s = -math.inf
 
     def read(self, endpoint: str, request: Callable[[], T], about: str = "") -> T:
         """Return what `request` returns, trying a few times; for whatever does no harm when it is done twice.
@@ -77,7 +80,7 @@ class BrokerCalls(Caller):
 
     def once(self, endpoint: str, request: Callable[[], T]) -> T | Failure:
         """Return what `request` returns, or how it failed; it is tried once or, while the venue rests, not at all."""
-        left_s = self._alone_s()
+        left_s = min(self._alone_s(), self._told_at_s + LONGEST_ORDER_PAUSE_S - self._monotonic())
         if left_s > 0:
             return self._untried(endpoint, Failure("rate_limited", self._alone_words(left_s)))
         if self._breaker.rest_left_s > 0:
@@ -95,6 +98,8 @@ class BrokerCalls(Caller):
         """Remember for how long the venue wants to be left alone."""
         rest_s = min(failure.retry_after_s, MAX_RETRY_AFTER_S)
         self._alone_until_s = max(self._alone_until_s, self._monotonic() + rest_s)
+        if rest_s > 0:
+            self._told_at_s = self._monotonic()
 
     def _alone_s(self) -> float:
         """Return for how long the venue still wants to be left alone; a pause of just that time is enough."""

@@ -94,6 +94,8 @@ class Dealer:
         self.embargo = ""
         """Why nothing is bought, whatever the account says; empty when it may be."""
         self._failures: dict[str, tuple[str, datetime]] = {}
+        self.refusals: dict[str, str] = {}
+        """Why the venue has refused the newest sale that protects, by symbol."""
         self._denied_reads: Counter[str] = Counter()
         self._asked_late: dict[str, datetime] = {}
         self._paused_s = 0.0
@@ -207,6 +209,8 @@ class _Pass:
         self.latest: dict[str, Order] = {}
         """As we know them now."""
         self.notes: dict[str, str] = {}
+        self.tried: set[str] = set()
+        """Orders that were sent, or not taken for now, in this pass: each is tried once."""
         self.following: list[Order] = []
         """New orders for what others left unfilled."""
         dealer.begin()
@@ -280,7 +284,11 @@ class _Pass:
         """
         if not self.dealer.instruments:
             return
-        recorded = [order for order in self.latest.values() if order.state is OrderState.RECORDED]
+        recorded = [
+            order
+            for order in self.latest.values()
+            if order.state is OrderState.RECORDED and order.client_id not in self.tried
+        ]
         sales = [order for order in recorded if order.side is Side.SELL]
         for order in sales:
             self._send(order)
@@ -298,6 +306,7 @@ class _Pass:
 
     def _send(self, order: Order) -> Order:
         """Send one order once; return it as it is then."""
+        self.tried.add(order.client_id)
         dealer, order = self.dealer, self._fitted(order)
         denial = self._denial(order)
         if denial:
@@ -348,6 +357,10 @@ class _Pass:
             dealer.failed("submit", refused.reason)
             return self._tell(order, OrderEvent.UNSENT, refused.reason)
         told = self._tell(order, OrderEvent.REFUSE, f"{refused.kind}: {refused.reason}")
+        if order.purpose is not Purpose.WISH:
+            dealer.refusals[order.symbol] = refused.reason
+        elif refused.kind in (Refusal.CREDENTIALS, Refusal.NOT_TRADABLE, Refusal.FUNDS, Refusal.OTHER):
+            dealer.failed("submit", refused.reason)
         if refused.kind in (Refusal.PRECISION, Refusal.TOO_SMALL, Refusal.NOT_TRADABLE):
             dealer.are_stale = True
         if refused.kind is Refusal.WOULD_CROSS:
@@ -558,6 +571,10 @@ class _Pass:
 
     def _report(self, order: Order, report: OrderReport) -> Order:
         told = order.reported(report, self.now)
+        if order.state.is_unsure:
+            self.dealer.answered("submit")
+        if order.side is Side.SELL and not told.state.is_unsure and told.state is not OrderState.REJECTED:
+            self.dealer.refusals.pop(order.symbol, None)
         if (told.state, told.filled_units, told.fee_usd, told.venue_id) == (
             order.state,
             order.filled_units,

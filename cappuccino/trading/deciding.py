@@ -78,7 +78,8 @@ class Deciding:
             is_decided = self._decide(account, self._bar(account, candidate, closed_at, now), now)
         except _NotYetError as waits:
             said = f"{account.key} has not decided on the bar that closed at {closed_at:%F %R} UTC: {waits}"
-            self._floor.voice.warn_if_it_stays(key, said)
+            if not self._floor.feed.failure:  # which is said already, once for all accounts
+                self._floor.voice.warn_if_it_stays(key, said)
             return False
         self._floor.voice.over(key)
         return is_decided

@@ -11,9 +11,10 @@ from cappuccino.errors import BrokerError
 from cappuccino.settings import Settings
 from cappuccino.trading import requests
 from cappuccino.trading.assemble import assembled
+from cappuccino.trading.desk_account import CASH
 from cappuccino.trading.ledger import FILE
 from cappuccino.trading.presence import is_trading, only_trader
-from cappuccino.trading.reconcile import differences
+from cappuccino.trading.reconcile import Difference, differences
 from cappuccino.trading.switches import read_kill, read_obeyed
 from cappuccino.trading.trader import Trader
 
@@ -60,7 +61,7 @@ def reconcile(settings: Settings, adopt: bool) -> pl.DataFrame:
     """
     with assembled(settings, is_emergency=True) as trader:
         trader.see()
-        rows = list(_compared(trader))
+        rows = list(_compared(trader, adopt))
         if adopt and rows and not is_trading(settings.desk):
             with only_trader(settings.desk):
                 requests.adopt(trader.floor)
@@ -70,7 +71,7 @@ def reconcile(settings: Settings, adopt: bool) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**schema, "verdict": pl.String}, orient="row")
 
 
-def _compared(trader: Trader) -> list[tuple[str, str, float, float, float, str]]:
+def _compared(trader: Trader, adopt: bool) -> list[tuple[str, str, float, float, float, str]]:
     floor, rows = trader.floor, []
     mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
     for account in floor.accounts.values():
@@ -80,9 +81,16 @@ def _compared(trader: Trader) -> list[tuple[str, str, float, float, float, str]]
         if blind:
             raise BrokerError(f"no price of {', '.join(sorted(blind))} is known; {floor.feed.failure or 'try again'}")
         for one in differences(account, floor.broker(account).holdings(), mids, floor.settings.trader):
-            verdict = "small, taken over" if one.is_small else "differs, nothing is bought"
-            rows.append((account.key, one.symbol, one.ours, one.theirs, one.usd, verdict))
+            rows.append((account.key, one.symbol, one.ours, one.theirs, one.usd, _verdict(one, adopt)))
     return rows
+
+
+def _verdict(one: Difference, adopt: bool) -> str:
+    if one.symbol == CASH and one.theirs > one.ours:
+        return "more money than ours, left alone"
+    if one.is_small:
+        return "small, taken over"
+    return "taken over now" if adopt else "differs, nothing is bought"
 
 
 def _asked(settings: Settings, request: requests.Request) -> list[str]:

@@ -131,6 +131,13 @@ class Floor:
             self.voice.warn_if_it_stays(f"{account.broker}.answers", failure)
         else:
             self.voice.over(f"{account.broker}.answers")
+        known = self._dealers.get(account.key)
+        refusals = {s: why for s, why in known.refusals.items() if account.units_of(s) > 0} if known else {}
+        if refusals:
+            why = "; ".join(f"{symbol}: {reason}" for symbol, reason in refusals.items())
+            self.voice.critical(f"{account.key}.refused", f"{account.key} has to sell, and the venue refuses: {why}")
+        else:
+            self.voice.over(f"{account.key}.refused")
 
     def _quote(self, symbol: str) -> Quote | None:
         return self.look.quotes.get(symbol)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,18 @@ class Entry:
             raise LedgerError(f"{table}: {error} in {dict(values)}; nothing was stored") from None
 
 
+def _add_missing_columns(connection: sqlite3.Connection) -> None:
+    """Bring a ledger of an earlier layout up to date: new columns have a default, or may be empty."""
+    with closing(sqlite3.connect(":memory:")) as wanted:
+        wanted.executescript(TABLES)
+        for (table,) in wanted.execute("select name from sqlite_master where type = 'table'").fetchall():
+            there = {row[1] for row in connection.execute(f"pragma table_info({table})")}
+            for _, name, kind, is_required, default, _ in wanted.execute(f"pragma table_info({table})").fetchall():
+                if name not in there:
+                    how = f"not null default {default}" if is_required else ""
+                    connection.execute(f"alter table {table} add column {name} {kind} {how}")
+
+
 class Ledger:
     """The ledger in `folder`, which is made when it is not there.
 
@@ -113,8 +125,8 @@ class Ledger:
             return
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
-        if found < USER_VERSION:
-            connection.executescript(f"begin immediate; {TABLES} pragma user_version = {USER_VERSION}; commit;")
+        connection.executescript(f"begin immediate; {TABLES} pragma user_version = {USER_VERSION}; commit;")
+        _add_missing_columns(connection)
 
     @contextmanager
     def write(self) -> Iterator[Entry]:

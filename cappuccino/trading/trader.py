@@ -167,6 +167,8 @@ class Trader:
         traded = {symbol for account in floor.accounts.values() for symbol in account.symbols}
         for symbol in floor.feed.symbols:
             trouble = floor.look.troubles.get(symbol)
+            if trouble and symbol in traded and floor.feed.failure:
+                continue  # what is wrong with the feed is said once, and not for each symbol
             if trouble and symbol in traded:
                 floor.voice.warn(f"price.{symbol}", f"{symbol} is not traded on: {trouble}")
             else:

@@ -61,7 +61,9 @@ class Voice:
     def over(self, key: str) -> None:
         """The state of `key` has ended, if it ever began."""
         self._looks.pop(key, None)
-        self._alerts.resolve(key, f"{key}: over")
+        said = next((alert for alert in self._alerts.open if alert.key == key), None)
+        if said is not None:
+            self._alerts.resolve(key, f"over: {said.message}")
 
     def forget(self, account: str) -> None:
         """An account is closed: what was said of it is over."""
@@ -84,7 +86,7 @@ class Voice:
                 message=alert.message,
                 is_resolved=int(alert.is_resolved),
             )
-        self._show(f"{'over' if alert.is_resolved else alert.severity.value}: {alert.message}")
+        self._show(alert.message if alert.is_resolved else f"{alert.severity.value}: {alert.message}")
 
 
 def _past(ledger: Ledger) -> list[Alert]:

@@ -562,7 +562,9 @@ def test_a_ca_bundle_of_the_settings_is_trusted(make_broker: MakeBroker, monkeyp
 # Questions
 
 
-@pytest.mark.parametrize("fault", [html(503), reset, body("<html></html>"), status(500)], ids=["page", "reset", "nonsense", "error"])
+@pytest.mark.parametrize(
+    "fault", [html(503), reset, body("<html></html>"), status(500)], ids=["page", "reset", "nonsense", "error"]
+)
 def test_a_question_is_asked_a_few_times_and_no_more(broker: CoinbaseBroker, exchange: Exchange, fault: Fault) -> None:
     exchange.on("GET accounts", fault, times=2)
     assert broker.holdings().cash_usd == 100_000

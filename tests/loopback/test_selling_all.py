@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback.exchange import Exchange
-from tests.loopback.handler import html, reset
+from tests.loopback.handler import html, reset, status
 from tests.loopback.trading_exchange import NotTakenError
 from tests.loopback.venue_desk import BTC, CALM, ETH, Name, VenueDesk, venue_desk
 
@@ -123,3 +123,19 @@ def test_what_is_left_of_a_sale_that_protects_does_not_wait(
         assert len(desk.decisions("protection")) == 1
         desk.minute()
         desk.check()
+
+
+def test_a_refused_sale_that_protects_calls_a_person_until_it_is_taken(desk: VenueDesk) -> None:
+    desk.hold()
+    denied = status(403, '{"code": 1, "error": "PERMISSION_DENIED", "message": "no"}')
+    desk.exchange.on("POST orders", denied, times=None)
+    desk.crash()
+    desk.minute(3)
+    assert desk.units() > 0
+    (said,) = desk.said("refused")
+    assert "has to sell, and the venue refuses: BTC/USD" in said
+    desk.mend()
+    desk.minute(2)
+    assert desk.units() == 0
+    assert len(desk.said("refused")) == 2
+    desk.check()

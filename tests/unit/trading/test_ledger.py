@@ -205,3 +205,14 @@ def test_old_rows_are_found_by_their_time(ledger: Ledger) -> None:
     for where in ("account = 'a' and state in ('filled') and updated_us >= 5", "decision = 'd'"):
         plan = ledger.rows(f"explain query plan select * from orders where {where}")
         assert "USING INDEX" in plan[0]["detail"]
+
+
+def test_a_ledger_of_an_earlier_layout_gets_what_is_new(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as old:
+        old.execute("alter table accounts drop column venue_account")
+        old.execute("drop table instruments")
+        old.commit()
+    ledger = Ledger(tmp_path)
+    assert ledger.rows("select venue_account from accounts") == []
+    assert ledger.rows("select * from instruments") == []
