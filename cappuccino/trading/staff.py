@@ -75,7 +75,9 @@ class Staff:
             self._roster = read_roster()
             self._floor.voice.over("warehouse")
         except CappuccinoError as error:
-            self._floor.voice.warn_if_it_stays("warehouse", f"who trades cannot be read, the same go on: {error}")
+            # A busy file is no news; that nobody could say who trades since the start is.
+            say = self._floor.voice.warn_if_it_stays if self._roster else self._floor.voice.warn
+            say("warehouse", f"who trades cannot be read, the same go on: {error}")
         roster = self._roster
         if roster is None:
             return

@@ -315,6 +315,10 @@ def test_the_hours_after_the_end_of_a_record_are_one_run(settings, instance):
     assert executes(settings, instance, END, asked[0])
 
 
-def test_schedules_and_sensors_are_off_until_somebody_turns_them_on(definitions):
-    for automation in (*definitions.schedules, *definitions.sensors):
-        assert automation.default_status.value == "STOPPED", automation.name
+def test_what_decides_is_off_until_somebody_turns_it_on_and_what_copies_is_not(definitions):
+    running = {
+        automation.name
+        for automation in (*definitions.schedules, *definitions.sensors)
+        if automation.default_status.value != "STOPPED"
+    }
+    assert running == {"trader_news"}
