@@ -105,7 +105,9 @@ def _decided(row: sqlite3.Row, orders: list[sqlite3.Row]) -> list[str]:
 
 def _standing(trader: Trader, took_s: float) -> str:
     """Return what all accounts are worth, in one line."""
-    mids = {symbol: quote.mid_usd for symbol, quote in trader.floor.look.quotes.items()}
+    from cappuccino.market.quotes import mids_usd
+
+    mids = mids_usd(trader.floor.look.quotes)
     known = [one for one in trader.floor.accounts.values() if set(one.symbols) <= set(mids)]
     values = [f"{one.key} ({one.stage}) {float(one.state.value(one.prices(mids))[0]):,.2f} USD" for one in known]
     who = "; ".join(values) or "nobody is in sandbox or production; bring a model there: `cappuccino run`"

@@ -26,6 +26,11 @@ class Quote:
         return (self.bid_usd + self.ask_usd) / 2.0
 
 
+def mids_usd(quotes: Mapping[str, Quote]) -> dict[str, float]:
+    """Return the middle of each quote, by symbol."""
+    return {symbol: quote.mid_usd for symbol, quote in quotes.items()}
+
+
 def readable(rows: Mapping[str, Any], read: Callable[[str, Any], Quote]) -> dict[str, Quote]:
     """Return the quotes of those `rows`, by symbol, that `read` understands: a broken one leaves the others alone.
 

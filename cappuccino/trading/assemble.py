@@ -22,7 +22,7 @@ from cappuccino.store.warehouse import Warehouse
 from cappuccino.trading.feed import Feed
 from cappuccino.trading.floor import Floor, Venue
 from cappuccino.trading.ledger import Ledger
-from cappuccino.trading.roster import BRIEFLY_S, read_roster
+from cappuccino.trading.roster import BRIEFLY_S, Roster, read_roster
 from cappuccino.trading.simulated_quotes import SimulatedQuotes
 from cappuccino.trading.staff import Permitted
 from cappuccino.trading.trader import Trader
@@ -154,6 +154,9 @@ def assembled(
                 return Permitted(found.model, found.capital_usd)
             return Permitted(None, 0.0, tuple(found))
 
-        yield Trader(floor, None if is_emergency else partial(read_roster, settings), permit)
+        def roster() -> Roster:
+            return read_roster(settings, {account.model for account in floor.accounts.values() if account.is_virtual})
+
+        yield Trader(floor, None if is_emergency else roster, permit)
     finally:
         ledger.close()

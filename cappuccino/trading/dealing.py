@@ -28,7 +28,7 @@ from cappuccino.brokers.broker import (
 )
 from cappuccino.clock import Clock
 from cappuccino.errors import BrokerError
-from cappuccino.market.quotes import Quote
+from cappuccino.market.quotes import Quote, mids_usd
 from cappuccino.risk.rules import Rules
 from cappuccino.settings import ExecutionSettings
 from cappuccino.trading import booking, orders
@@ -599,7 +599,7 @@ class _Pass:
         peaks = dict(zip(self.account.symbols, self.account.state.peak_price_usd[0].tolist(), strict=True))
         marks = {symbol: peak or 1.0 for symbol, peak in peaks.items()}
         marks |= {order.symbol: float(order.expected_usd) for order in self.latest.values()}
-        return marks | {symbol: quote.mid_usd for symbol, quote in self.quotes.items()}
+        return marks | mids_usd(self.quotes)
 
     def commit(self) -> DeskAccount:
         """Store all that this pass has learned in one transaction; return the account."""

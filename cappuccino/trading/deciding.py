@@ -12,6 +12,7 @@ from cappuccino.arena.candidate import Candidate
 from cappuccino.brokers.broker import Side
 from cappuccino.errors import CappuccinoError
 from cappuccino.market.panel import BarPanel
+from cappuccino.market.quotes import mids_usd
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.conditions import Conditions, conditions_of
 from cappuccino.registry.identity import ModelId
@@ -195,7 +196,7 @@ class Deciding:
                 f"{key}.unprotected", f"{key}: no price of what it holds was ever seen; its stops wait"
             )
             return
-        mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
+        mids = account.prices(mids_usd(quotes))
         account = floor.accounts[key] = replace(account, state=engine.mark(account.state, mids))
         rules = dealer.rules.on(account.symbols)
         known = self._conditions.get((key, account.model))

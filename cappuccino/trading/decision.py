@@ -21,7 +21,7 @@ from cappuccino.brokers.broker import Instrument, Side, exact
 from cappuccino.ensemble.agent import Assembly
 from cappuccino.ensemble.log import NO_VOTES, VoteLog
 from cappuccino.market.panel import BarPanel, as_datetime
-from cappuccino.market.quotes import Quote
+from cappuccino.market.quotes import Quote, mids_usd
 from cappuccino.portfolio import engine
 from cappuccino.portfolio.conditions import Conditions
 from cappuccino.risk.conviction import Scores
@@ -107,7 +107,7 @@ def between_bars(
     now: datetime,
 ) -> Decision | None:
     """Return what protection sells at the present quotes, which the account has been marked at; None for nothing."""
-    mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
+    mids = account.prices(mids_usd(quotes))
     orders = engine.protect(account.state, mids, to_us(now), rules, conditions)
     if not bool((orders.units != 0).any()):
         return None
@@ -132,7 +132,7 @@ def flatten(
     held = torch.where(is_free, account.state.units, 0.0)
     if not bool((held > 0).any()):
         return None
-    mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
+    mids = account.prices(mids_usd(quotes))
     orders = engine.Orders(-held, held > 0, torch.zeros(1, dtype=torch.int64))
     bare = rules.without_protection()
     bare = replace(bare, costs=replace(bare.costs, impact=0.0))
@@ -151,7 +151,7 @@ def _made(
     conditions: Conditions | None,
     now: datetime,
 ) -> Decision:
-    mids = account.prices({symbol: quote.mid_usd for symbol, quote in quotes.items()})
+    mids = account.prices(mids_usd(quotes))
     plan = engine.plan(account.state, orders, mids, rules, conditions)
     decision = Decision(
         key=key,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import polars as pl
 
 from cappuccino.errors import BrokerError
+from cappuccino.market.quotes import mids_usd
 from cappuccino.settings import Settings
 from cappuccino.trading import requests
 from cappuccino.trading.assemble import assembled
@@ -73,7 +74,7 @@ def reconcile(settings: Settings, adopt: bool) -> pl.DataFrame:
 
 def _compared(trader: Trader, adopt: bool) -> list[tuple[str, str, float, float, float, str]]:
     floor, rows = trader.floor, []
-    mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
+    mids = mids_usd(floor.look.quotes)
     for account in floor.accounts.values():
         if account.is_virtual:
             continue

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO
 
 from cappuccino.errors import TraderBusy
 from cappuccino.watch.health import HEARTBEAT
@@ -52,10 +52,16 @@ def is_trading(folder: Path) -> bool:
     """Return whether a trader holds `folder`."""
     try:
         with (folder / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return is_held(lock)
     except FileNotFoundError:
         return False
-    except OSError:
+
+
+def is_held(lock: IO[Any]) -> bool:
+    """Return whether somebody holds the open lock file."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
     return False
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from cappuccino.errors import BrokerError, TraderError
+from cappuccino.market.quotes import mids_usd
 from cappuccino.risk.limits import reset_breaker
 from cappuccino.trading.floor import Floor, event
 from cappuccino.trading.reconcile import differences, taken_over
@@ -70,7 +71,7 @@ def adopt(floor: Floor) -> list[str]:
     Raises BrokerError when a venue does not answer, TraderError while orders are under way or a price is missing.
     """
     lines = []
-    mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
+    mids = mids_usd(floor.look.quotes)
     for account in list(floor.accounts.values()):
         if account.is_virtual or account.broker not in floor.venues:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,8 +39,11 @@ class Roster:
     """Closes that each of these accounts was opened at, in the order of its symbols."""
 
 
-def read_roster(settings: Settings) -> Roster:
-    """Return who is at the desk now; raises WarehouseError when the warehouse cannot be read soon."""
+def read_roster(settings: Settings, known: Collection[ModelId] = ()) -> Roster:
+    """Return who is at the desk now, and the warehouse's accounts of all but the `known` models, which have one here.
+
+    Raises WarehouseError when the warehouse cannot be read soon.
+    """
     warehouse = Warehouse(settings.database, timeout_s=BRIEFLY_S)
     with warehouse.read() as reader:
         rows = reader.query(
@@ -59,7 +62,8 @@ def read_roster(settings: Settings) -> Roster:
             order by study, trial
             """
         )
-        paper = tuple(open_paper_accounts(reader, settings.sandbox.cash_usd))
+        accounts = open_paper_accounts(reader, settings.sandbox.cash_usd)
+        paper = tuple(account for account in accounts if account.model not in known)
         closes = {one.model: _opening_closes(reader, settings.artifacts, one) for one in paper if one.state is not None}
     places = tuple(Place(ModelId(study, trial), stage, since) for study, trial, stage, since in rows.iter_rows())
     return Roster(places, paper, {model: found for model, found in closes.items() if found})

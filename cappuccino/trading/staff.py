@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from cappuccino.arena.candidate import Candidate
 from cappuccino.brokers.broker import Holdings, Side
 from cappuccino.errors import BrokerError, CappuccinoError, StageError
+from cappuccino.market.quotes import mids_usd
 from cappuccino.portfolio.account import open_accounts
 from cappuccino.registry.identity import ModelId
 from cappuccino.trading import orders
@@ -253,7 +254,7 @@ class Staff:
     def _take_step(self, account: DeskAccount, capital_usd: float, held: Holdings) -> None:
         quotes = self._floor.quotes_of(account)
         if quotes is not None:
-            mids = {symbol: quote.mid_usd for symbol, quote in quotes.items()}
+            mids = mids_usd(quotes)
             self._floor.store(with_capital(account, capital_usd, held, mids))
 
     def _ask(self, venue: Venue, use: Callable[[Holdings], None]) -> None:

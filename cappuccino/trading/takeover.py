@@ -5,7 +5,6 @@ A trader runs exactly as long as it holds the lock of `trader.lock`; the file na
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from cappuccino.errors import TraderBusy, TraderError
 from cappuccino.trading.ledger import FILE
-from cappuccino.trading.presence import LOCK
+from cappuccino.trading.presence import LOCK, is_held
 from cappuccino.trading.switches import Kill, Obeyed, read_obeyed
 
 LONGEST_WAITS = 10
@@ -60,7 +59,7 @@ def trader_pid(desk: Path) -> int | None:
         with (desk / LOCK).open("rb") as opened:
             named = re.search(rb"\d+", opened.read(_LONGEST_NAME_BYTES))
             # The lock is tried only when the process lives: a trader that starts must not find it taken by us.
-            return int(named[0]) if named and _lives(int(named[0])) and _is_held(opened.fileno()) else None
+            return int(named[0]) if named and _lives(int(named[0])) and is_held(opened) else None
     except FileNotFoundError:
         return None
 
@@ -127,14 +126,6 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True  # of another user
     return True
-
-
-def _is_held(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _until(is_so: Callable[[], bool], timeout_s: float, patience: Patience) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from cappuccino.market.quotes import mids_usd
 from cappuccino.trading import requests
 from cappuccino.trading.deciding import Deciding
 from cappuccino.trading.desk_account import DeskAccount, store_account
@@ -138,7 +139,7 @@ class Trader:
     def _keep(self, now: datetime) -> None:
         """Store what every account is worth, the state of its rules, and how the calls went."""
         floor = self.floor
-        mids = {symbol: quote.mid_usd for symbol, quote in floor.look.quotes.items()}
+        mids = mids_usd(floor.look.quotes)
         with floor.ledger.write() as entry:
             for account in floor.accounts.values():
                 store_account(entry, account)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cappuccino.errors import BrokerError
+from cappuccino.market.quotes import mids_usd
 from cappuccino.trading.dealing import Dealer
 from cappuccino.trading.desk_account import DeskAccount, store_account
 from cappuccino.trading.floor import Floor, event
@@ -91,7 +92,7 @@ class Watching:
             return
         dealer.answered("holdings")
         self._floor.say_answers(account, dealer.failure)
-        mids = {symbol: quote.mid_usd for symbol, quote in self._floor.look.quotes.items()}
+        mids = mids_usd(self._floor.look.quotes)
         n_surplus = self._n_surplus.get(account.key, 0)
         found = compared(account, holdings, mids, self._floor.settings.trader, dealer.instruments, n_surplus)
         self._n_surplus[account.key] = found.n_surplus
